@@ -1,0 +1,168 @@
+//! Identifiers. One type per kind of thing, so that the compiler notices an event id handed to something that
+//! wanted a webhook id.
+//!
+//! Public ids are UUIDs: version 7 from time and chance, except that a publisher may bring any UUID for an event
+//! and a derived event has a version 8 made from a keyed hash. Numbers (`TenantNo`, `WebhookNo`) are the store's
+//! own short names; a webhook's number is also its id on the Truvera face.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::time::Timestamp;
+
+/// Randomness for one id.
+pub type Chance = [u8; 10];
+
+/// A text that is not a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID")]
+pub struct InvalidId;
+
+/// RFC 9562 version 7: 48 bits of milliseconds, then chance.
+pub fn uuid_v7(now: Timestamp, chance: Chance) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(now.millis().max(0) as u64, &chance).into_uuid()
+}
+
+/// RFC 9562 version 8 from bytes that are already a (keyed) hash.
+pub fn uuid_v8(hash: [u8; 16]) -> Uuid {
+    uuid::Builder::from_custom_bytes(hash).into_uuid()
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The caller brings time and chance, so a test gets the same ids every run.
+            pub fn new(now: Timestamp, chance: Chance) -> Self {
+                Self(uuid_v7(now, chance))
+            }
+
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+
+            pub fn bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            /// The hyphenated form only, in either case: what every client of the seeds sends.
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if text.len() != 36 {
+                    return Err(InvalidId);
+                }
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId)
+            }
+        }
+    };
+}
+
+id! {
+    /// One immutable thing that happened, as accepted.
+    EventId
+}
+id! {
+    /// The registration of one receiver.
+    WebhookId
+}
+id! {
+    /// The duty to bring one event to one webhook.
+    DeliveryId
+}
+id! {
+    /// A tenant, as its API prints it.
+    TenantId
+}
+id! {
+    /// A client (API key) of a tenant.
+    ClientId
+}
+id! {
+    /// One call that erased payloads.
+    ErasureId
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// A tenant inside the store.
+    TenantNo
+}
+number! {
+    /// A webhook inside the store; its id on the Truvera face.
+    WebhookNo
+}
+number! {
+    /// A delivery inside the store, rising with acceptance on one node.
+    DeliveryNo
+}
+number! {
+    /// An event inside the store, rising with acceptance on one node.
+    EventNo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_7_is_made_of_time_and_chance_alone() {
+        let at = Timestamp::from_millis(1_661_822_798_325);
+        let id = EventId::new(at, [0xAB; 10]);
+        assert_eq!(id.to_string(), "0182ec5b-89f5-7bab-abab-abababababab");
+        assert_eq!(id, EventId::new(at, [0xAB; 10]));
+        assert_eq!(id.uuid().get_version_num(), 7);
+    }
+
+    #[test]
+    fn version_8_marks_derived_ids() {
+        assert_eq!(uuid_v8([0xFF; 16]).to_string(), "ffffffff-ffff-8fff-bfff-ffffffffffff");
+    }
+
+    #[test]
+    fn only_the_hyphenated_form_is_an_id() {
+        let text = "0c099611-19c4-4f29-8724-6b9e5ba1ef7c";
+        assert_eq!(text.parse::<WebhookId>().unwrap().to_string(), text);
+        assert_eq!(text.to_uppercase().parse::<WebhookId>().unwrap().to_string(), text);
+        for bad in ["", "abc", "0c09961119c44f2987246b9e5ba1ef7c", "{0c099611-19c4-4f29-8724-6b9e5ba1ef7c}"] {
+            assert_eq!(bad.parse::<WebhookId>(), Err(InvalidId), "{bad}");
+        }
+    }
+}
