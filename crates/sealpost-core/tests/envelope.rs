@@ -6,7 +6,7 @@ fn text(body: Vec<u8>) -> String {
     String::from_utf8(body).unwrap()
 }
 
-/// The body of a delivery whose signature independent MATTR receivers verified.
+/// The worked example of a MATTR delivery: one line of 463 bytes.
 const MATTR_EXAMPLE: &str = r#"{"deliveryId":"9a8b0b72-5c4f-4925-b101-528edbb5d75d","deliveryTimestamp":"2022-08-30T01:26:38.325Z","webhookId":"5be4f663-af93-41d8-8542-f5c9a2a2d588","event":{"id":"de347800-d56f-4262-9f19-52b34856a933","type":"OpenIdCredentialIssuedSummary","payload":{"format":"ldp_vc","userId":"64a39a9d-c15b-4c78-9149-30f6376f1fbc","credentialProfile":"web-semantic","credentialConfigurationId":"bddb2a96-8b67-439a-b5af-2818bcfc716f"},"timestamp":"2022-08-30T01:26:38.308Z"}}"#;
 
 const DELIVERY: MattrDelivery<'_> = MattrDelivery {
