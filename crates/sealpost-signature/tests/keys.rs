@@ -199,7 +199,7 @@ fn foreign_key_sets_are_read_with_care() {
     }
 }
 
-/// RFC 9530, appendix B and D; sha-512 of RFC 9421, B.2.
+/// RFC 9530, appendix B; sha-512 of RFC 9421, B.2; and the digest of nothing.
 #[test]
 fn digests_are_as_printed_and_checked() {
     const HELLO: &[u8] = br#"{"hello": "world"}"#;

@@ -1,5 +1,5 @@
-//! Published vectors of HTTP Message Signatures, byte for byte, both ways; and the fixed profiles of
-//! deliveries against what MATTR's own library makes.
+//! Vectors of HTTP Message Signatures, byte for byte, both ways; and the fixed profiles of deliveries
+//! against worked examples in the format of MATTR's library.
 
 mod common;
 
@@ -101,7 +101,7 @@ fn transformations_are_judged_as_the_rfc_says() {
 }
 
 #[test]
-fn the_mattr_profile_makes_what_mattrs_library_makes() {
+fn the_mattr_profile_makes_the_worked_example_byte_for_byte() {
     let vector = vector("current format");
     let request = vector.request.clone().without("content-digest");
     let body = request.body.as_bytes();
