@@ -1,0 +1,35 @@
+//! The one door out of Sealpost.
+//!
+//! Every connection whose target a tenant can influence is opened here and nowhere else. This crate is
+//! the only one that links an HTTP client, TLS and a resolver. Promises: only public addresses are dialled
+//! (or those the operator allowed), each one vetted after resolution and once more before connecting; no
+//! redirect is followed, no proxy and no environment is consulted; an attempt ends at its deadline; one
+//! attempt hands request bytes to at most one connection; tenants never share a connection.
+//!
+//! What an answer means (delivered, retry, give up) is decided elsewhere.
+
+mod address;
+mod api_client;
+mod client;
+mod config;
+mod connect;
+mod error;
+mod gate;
+mod http1;
+mod http2;
+mod pool;
+mod request;
+mod resolve;
+mod scripted;
+mod valve;
+mod wire;
+
+pub use address::{AddressRule, Verdict};
+pub use api_client::{ApiAnswer, ApiClient, ApiTarget, MAX_API_BODY};
+pub use client::{Egress, MAX_EXCERPT};
+pub use config::{ConfigError, EgressConfig};
+pub use connect::TrustError;
+pub use error::{ConnectFault, DnsFault, EgressError, Phase, ProtocolFault, RefusedAddress, Sent, TlsFault};
+pub use gate::{Gate, GateGuard, OpenGate};
+pub use request::{Answer, Outbound, PoolScope, Request, Scheme};
+pub use scripted::{Recorded, Reply, Scripted};

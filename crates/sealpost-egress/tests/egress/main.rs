@@ -1,0 +1,11 @@
+//! What egress promises, tried over real sockets on loopback.
+
+mod address;
+mod answers;
+mod api;
+mod gate;
+mod names;
+mod reuse;
+mod scripted;
+mod support;
+mod tls;
