@@ -74,7 +74,7 @@ class Receiver:
         self.requests: list[Received] = []
         self.connections = 0
         self.stopping = threading.Event()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
