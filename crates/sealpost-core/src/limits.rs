@@ -72,7 +72,7 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 // --- what comes back --------------------------------------------------------------------------------------
 
 /// Kept of a failed attempt's response body.
-pub const EXCERPT_BYTES: usize = 4 * 1024;
+pub const EXCERPT_BYTES: usize = 16 * 1024;
 /// Kept of an error text.
 pub const ERROR_TEXT_BYTES: usize = 512;
 

@@ -1,0 +1,364 @@
+//! What the operator's commands do, as values that fit through a socket: the same whether the server runs (then it
+//! does them, since it holds the store) or not (then the command does them itself).
+
+use std::path::PathBuf;
+
+use sealpost_core::id::{ClientId, EventId, TenantNo, WebhookId};
+use sealpost_core::key_ring::{KeyRing, KeyState};
+use sealpost_core::role::Role;
+use sealpost_core::secret::Secret;
+use sealpost_core::tenant::{Retention, Subdomain, Tenant};
+use sealpost_core::time::{Span, Timestamp};
+use sealpost_store::StoreError;
+use sealpost_store::registry::Client;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::App;
+use super::clients::ClientRefused;
+use super::erasures::EraseWhat;
+use super::keys::KeyRefused;
+use super::tenants::TenantRefused;
+
+/// More would not fit into one call; erase by subject or time instead.
+pub const ERASE_EVENTS_MAX: usize = 1000;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum AdminCall {
+    TenantCreate { name: String, subdomain: Subdomain, retention: RetentionView },
+    TenantList,
+    ClientCreate { tenant: String, name: String, role: Role, webhook: Option<WebhookId>, expires: Option<Expires> },
+    ClientList { tenant: String },
+    ClientDelete { tenant: String, id: ClientId },
+    KeyList { tenant: String },
+    /// `now`: also before the next key has been published for long enough.
+    KeyRotate { tenant: String, now: bool },
+    Erase { tenant: String, what: Erase },
+    Backup { to: PathBuf },
+    Doctor,
+}
+
+/// When a client's key stops working.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Expires {
+    At(Timestamp),
+    After(Span),
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Erase {
+    Subject(Hidden),
+    Events(Vec<EventId>),
+    Range { from: Timestamp, to: Timestamp },
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdminAnswer {
+    Tenant(TenantView),
+    Tenants(Vec<TenantView>),
+    ClientCreated { client: ClientView, key: Hidden },
+    Clients(Vec<ClientView>),
+    ClientDeleted { id: ClientId },
+    Keys(Vec<KeyView>),
+    Erased { id: String, count: u64 },
+    BackedUp { to: PathBuf },
+    Findings(Vec<FindingView>),
+}
+
+/// A text that crosses the socket and the terminal, and is printed nowhere else.
+#[derive(Clone, Debug)]
+pub struct Hidden(pub Secret<String>);
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.0.reveal())
+    }
+}
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Secret::new(text)))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantView {
+    pub id: String,
+    pub name: String,
+    pub subdomain: Subdomain,
+    pub created_at: Timestamp,
+    pub retention: RetentionView,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetentionView {
+    pub payload_after_delivered: Span,
+    pub payload_after_failed: Span,
+    pub metadata: Span,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientView {
+    pub id: ClientId,
+    pub name: String,
+    pub role: Role,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookId>,
+    pub created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView {
+    pub kid: String,
+    pub state: String,
+    pub created_at: Timestamp,
+    /// Of the next key: when receivers may be expected to know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_sign_from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingView {
+    pub level: Level,
+    pub what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// Why a call was not done, by what the operator can do about it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum AdminError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl AdminError {
+    fn refused(why: impl ToString) -> Self {
+        Self::Refused(why.to_string())
+    }
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl App {
+    /// Does what an operator asked for. `who` goes to the audit log.
+    pub async fn admin(&self, call: AdminCall, who: &str) -> Result<AdminAnswer, AdminError> {
+        match call {
+            AdminCall::TenantCreate { name, subdomain, retention } => {
+                let tenant = self.create_tenant(&name, subdomain, retention.into()).await;
+                let tenant = tenant.map_err(|refused| match refused {
+                    TenantRefused::Store(error) => error.into(),
+                    other => AdminError::refused(other),
+                })?;
+                self.audited(tenant.no, who, "create tenant", tenant.id.to_string()).await?;
+                Ok(AdminAnswer::Tenant(tenant.into()))
+            }
+            AdminCall::TenantList => {
+                Ok(AdminAnswer::Tenants(self.tenants().await?.into_iter().map(TenantView::from).collect()))
+            }
+            AdminCall::ClientCreate { tenant, name, role, webhook, expires } => {
+                let tenant = self.named(&tenant).await?;
+                let expires_at = self.expiry(expires)?;
+                let new = self.create_client(tenant, &name, role, webhook, expires_at).await;
+                let new = new.map_err(|refused| match refused {
+                    ClientRefused::Store(error) => error.into(),
+                    other => AdminError::refused(other),
+                })?;
+                self.audited(tenant, who, "create client", new.client.id.to_string()).await?;
+                Ok(AdminAnswer::ClientCreated { client: new.client.into(), key: Hidden(new.key) })
+            }
+            AdminCall::ClientList { tenant } => {
+                let clients = self.store.clients(self.named(&tenant).await?).await?;
+                Ok(AdminAnswer::Clients(clients.into_iter().map(ClientView::from).collect()))
+            }
+            AdminCall::ClientDelete { tenant, id } => {
+                let no = self.named(&tenant).await?;
+                if !self.delete_client(no, id).await? {
+                    return Err(AdminError::NotFound(format!("tenant `{tenant}` has no client {id}")));
+                }
+                self.audited(no, who, "delete client", id.to_string()).await?;
+                Ok(AdminAnswer::ClientDeleted { id })
+            }
+            AdminCall::KeyList { tenant } => {
+                let ring = self.key_ring(self.named(&tenant).await?).await?;
+                Ok(AdminAnswer::Keys(self.key_views(&ring)))
+            }
+            AdminCall::KeyRotate { tenant, now } => {
+                let no = self.named(&tenant).await?;
+                let ring = self.rotate_keys(no, now).await.map_err(|refused| match refused {
+                    KeyRefused::Store(error) => error.into(),
+                    KeyRefused::Refused(why) => AdminError::refused(why),
+                })?;
+                let kid = ring.current().map(|key| key.kid.clone()).unwrap_or_default();
+                self.audited(no, who, "rotate keys", kid).await?;
+                Ok(AdminAnswer::Keys(self.key_views(&ring)))
+            }
+            AdminCall::Erase { tenant, what } => {
+                let what = what.checked()?;
+                let (id, count) = self.erase(self.named(&tenant).await?, what, who).await?;
+                Ok(AdminAnswer::Erased { id: id.to_string(), count })
+            }
+            AdminCall::Backup { to } => {
+                self.store.backup(to.clone()).await?;
+                Ok(AdminAnswer::BackedUp { to })
+            }
+            AdminCall::Doctor => {
+                let findings = self.store.examine().await?;
+                let findings = findings.into_iter().map(|finding| FindingView {
+                    level: match (finding.ok, &finding.advice) {
+                        (true, None) => Level::Ok,
+                        (true, Some(_)) => Level::Warn,
+                        (false, _) => Level::Fail,
+                    },
+                    what: finding.what,
+                    advice: finding.advice,
+                });
+                Ok(AdminAnswer::Findings(findings.collect()))
+            }
+        }
+    }
+
+    async fn named(&self, subdomain: &str) -> Result<TenantNo, AdminError> {
+        let tenant = self.tenant_by_name(subdomain).await?;
+        tenant.map(|tenant| tenant.no).ok_or_else(|| {
+            AdminError::NotFound(format!("there is no tenant `{subdomain}`; `sealpost tenant list` shows them"))
+        })
+    }
+
+    fn expiry(&self, expires: Option<Expires>) -> Result<Option<Timestamp>, AdminError> {
+        let now = self.clock.wall();
+        let at = match expires {
+            None => return Ok(None),
+            Some(Expires::At(at)) => at,
+            Some(Expires::After(span)) => now + span.0,
+        };
+        if at <= now {
+            return Err(AdminError::refused(format!("the key would have expired at {at} already")));
+        }
+        Ok(Some(at))
+    }
+
+    async fn audited(&self, tenant: TenantNo, who: &str, what: &str, object: String) -> Result<(), StoreError> {
+        self.store.audit(tenant, who.into(), what.into(), object, self.clock.now()).await
+    }
+
+    fn key_views(&self, ring: &KeyRing) -> Vec<KeyView> {
+        let view = |key: &sealpost_core::key_ring::KeyRecord| KeyView {
+            kid: key.kid.clone(),
+            state: key.state.as_str().to_owned(),
+            created_at: key.created_at,
+            may_sign_from: (key.state == KeyState::Next).then(|| key.created_at + self.config.publish_ahead),
+            retired_at: match key.state {
+                KeyState::Retired { since } => Some(since),
+                KeyState::Current | KeyState::Next => None,
+            },
+        };
+        ring.published(self.clock.now()).into_iter().map(view).collect()
+    }
+}
+
+impl Erase {
+    fn checked(self) -> Result<EraseWhat, AdminError> {
+        match self {
+            Erase::Subject(subject) if subject.0.reveal().is_empty() => {
+                Err(AdminError::refused("a subject cannot be empty"))
+            }
+            Erase::Subject(subject) => Ok(EraseWhat::Subject(subject.0.into_revealed())),
+            Erase::Events(ids) if ids.is_empty() || ids.len() > ERASE_EVENTS_MAX => {
+                Err(AdminError::refused(format!("1 to {ERASE_EVENTS_MAX} events can be erased at once")))
+            }
+            Erase::Events(ids) => Ok(EraseWhat::Events(ids)),
+            Erase::Range { from, to } if from > to => Err(AdminError::refused("the range ends before it begins")),
+            Erase::Range { from, to } => Ok(EraseWhat::Range { from, to }),
+        }
+    }
+}
+
+impl From<Tenant> for TenantView {
+    fn from(tenant: Tenant) -> Self {
+        Self {
+            id: tenant.id.to_string(),
+            name: tenant.name,
+            subdomain: tenant.subdomain,
+            created_at: tenant.created_at,
+            retention: tenant.retention.into(),
+        }
+    }
+}
+
+impl From<Retention> for RetentionView {
+    fn from(retention: Retention) -> Self {
+        Self {
+            payload_after_delivered: Span(retention.payload_after_delivered),
+            payload_after_failed: Span(retention.payload_after_failed),
+            metadata: Span(retention.metadata),
+        }
+    }
+}
+
+impl From<RetentionView> for Retention {
+    fn from(view: RetentionView) -> Self {
+        Self {
+            payload_after_delivered: view.payload_after_delivered.0,
+            payload_after_failed: view.payload_after_failed.0,
+            metadata: view.metadata.0,
+        }
+    }
+}
+
+impl From<Client> for ClientView {
+    fn from(client: Client) -> Self {
+        Self {
+            id: client.id,
+            name: client.name,
+            role: client.role,
+            webhook: client.webhook,
+            created_at: client.created_at,
+            expires_at: client.expires_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_crosses_the_socket_and_shows_in_no_debug_output() {
+        let answer = r#"{"clientCreated":{"client":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","name":"n","role":"publisher","createdAt":"2026-01-01T00:00:00.000Z"},"key":"spk_canary"}}"#;
+        let parsed: AdminAnswer = serde_json::from_str(answer).unwrap();
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), answer);
+        assert!(!format!("{parsed:?}").contains("canary"));
+        let call = AdminCall::Erase { tenant: "t".into(), what: Erase::Subject(Hidden(Secret::new("canary".into()))) };
+        assert!(!format!("{call:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,146 @@
+//! API keys: `spk_` and 43 characters of base64url, shown once, stored as a SHA-256 (256 random bits need no
+//! slow hash), found by it, and remembered for a while.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use sealpost_core::id::{ClientId, TenantNo, WebhookId};
+use sealpost_core::limits as bound;
+use sealpost_core::role::Role;
+use sealpost_core::secret::Secret;
+use sealpost_core::time::Timestamp;
+use sealpost_store::StoreError;
+use sealpost_store::registry::Client;
+
+use super::App;
+
+/// Keys remembered; beyond, the whole memory is dropped and filled again.
+const REMEMBERED: usize = 10_000;
+pub const KEY_PREFIX: &str = "spk_";
+
+/// Who makes a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caller {
+    pub tenant: TenantNo,
+    pub role: Role,
+    /// The one webhook a subscriber is bound to.
+    pub webhook: Option<WebhookId>,
+    /// For the audit log: the client's id, or how else it came.
+    pub who: String,
+}
+
+#[derive(Debug)]
+pub struct NewClient {
+    pub client: Client,
+    /// Shown once.
+    pub key: Secret<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientRefused {
+    #[error("a subscriber must be bound to a webhook of the tenant")]
+    NeedsWebhook,
+    #[error("only a subscriber is bound to a webhook")]
+    NotASubscriber,
+    #[error("a client's name must be 1 to 128 bytes")]
+    Name,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Debug)]
+pub struct ClientCache {
+    bootstrap: Option<[u8; 32]>,
+    known: Mutex<HashMap<[u8; 32], Client>>,
+}
+
+impl ClientCache {
+    pub fn new(bootstrap: Option<&Secret<String>>) -> Self {
+        Self { bootstrap: bootstrap.map(|key| hash(key.reveal())), known: Mutex::default() }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Client>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub fn hash(key: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+    bytes
+}
+
+impl App {
+    /// The caller behind a key; `None` if the key is unknown or expired.
+    pub async fn authenticate(&self, key: &str) -> Result<Option<Caller>, StoreError> {
+        let key_hash = hash(key);
+        // Keys are found by the hash of 256 random bits: the time of the look-up says nothing about them.
+        if self.clients.bootstrap == Some(key_hash) {
+            let tenant = self.default_tenant().await?;
+            return Ok(Some(Caller { tenant, role: Role::Admin, webhook: None, who: "bootstrap key".into() }));
+        }
+        let known = self.clients.known().get(&key_hash).cloned();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let Some(client) = self.store.client_by_key_hash(key_hash).await? else { return Ok(None) };
+                let mut known = self.clients.known();
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                known.insert(key_hash, client.clone());
+                client
+            }
+        };
+        if client.expires_at.is_some_and(|at| at <= self.clock.wall()) {
+            return Ok(None);
+        }
+        let who = format!("client {}", client.id);
+        Ok(Some(Caller { tenant: client.tenant, role: client.role, webhook: client.webhook, who }))
+    }
+
+    pub async fn create_client(
+        &self,
+        tenant: TenantNo,
+        name: &str,
+        role: Role,
+        webhook: Option<WebhookId>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<NewClient, ClientRefused> {
+        if name.is_empty() || name.len() > bound::CLIENT_NAME_BYTES {
+            return Err(ClientRefused::Name);
+        }
+        match (role, webhook) {
+            (Role::Subscriber, None) => return Err(ClientRefused::NeedsWebhook),
+            (Role::Subscriber, Some(id)) if self.store.webhook(tenant, id).await?.is_none() => {
+                return Err(ClientRefused::NeedsWebhook);
+            }
+            (Role::Subscriber, Some(_)) | (_, None) => {}
+            (_, Some(_)) => return Err(ClientRefused::NotASubscriber),
+        }
+        let random = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.clock.bytes32());
+        let key = format!("{KEY_PREFIX}{random}");
+        let now = self.clock.now();
+        let client = Client {
+            id: ClientId::new(now, self.clock.chance()),
+            tenant,
+            name: name.into(),
+            role,
+            webhook,
+            key_hash: hash(&key),
+            created_at: now,
+            expires_at,
+        };
+        self.store.create_client(client.clone()).await?;
+        Ok(NewClient { client, key: Secret::new(key) })
+    }
+
+    /// Takes effect at once. `false`: the tenant has no such client.
+    pub async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError> {
+        let deleted = self.store.delete_client(tenant, id).await?;
+        self.clients.known().clear();
+        Ok(deleted)
+    }
+}

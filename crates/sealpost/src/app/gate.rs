@@ -1,0 +1,127 @@
+//! The gate of one webhook: nothing starts with settings, URL or state that were replaced before the change was
+//! acknowledged.
+//!
+//! A send carries the version of the webhook it was claimed with, and a deadline. Egress asks the gate inside the
+//! first write of request bytes. Whoever changes the webhook moves the gate to the new version and waits for the
+//! writes that were let through before; then no first byte of an older version can leave any more.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sealpost_egress::{Gate, GateGuard};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+
+#[derive(Debug, Default)]
+pub struct WebhookGate {
+    state: Mutex<State>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: i64,
+    /// Writes let through and not yet returned.
+    entering: u32,
+}
+
+impl WebhookGate {
+    pub fn at(version: i64) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { version, entering: 0 }), left: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on only sends of this version (or a later one) may begin.
+    pub fn move_to(&self, version: i64) {
+        let mut state = self.state();
+        state.version = state.version.max(version);
+    }
+
+    /// Waits until no write that was let through is still under way.
+    pub async fn settled(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.state().entering == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+/// One send's question to its webhook's gate.
+#[derive(Debug)]
+pub struct SendGate {
+    gate: Arc<WebhookGate>,
+    version: i64,
+    clock: Arc<dyn Clock>,
+    /// Boot time after which the claim may no longer begin.
+    start_by: Duration,
+}
+
+impl SendGate {
+    pub fn new(gate: Arc<WebhookGate>, version: i64, clock: Arc<dyn Clock>, start_by: Duration) -> Self {
+        Self { gate, version, clock, start_by }
+    }
+}
+
+impl Gate for SendGate {
+    fn open(&self) -> Option<GateGuard> {
+        if self.clock.boot() > self.start_by {
+            return None;
+        }
+        let mut state = self.gate.state();
+        if state.version != self.version {
+            return None;
+        }
+        state.entering += 1;
+        Some(GateGuard::holding(Entering(Arc::clone(&self.gate))))
+    }
+}
+
+struct Entering(Arc<WebhookGate>);
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        self.0.state().entering -= 1;
+        self.0.left.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use sealpost_core::time::Timestamp;
+
+    fn ask(gate: &Arc<WebhookGate>, version: i64, clock: &Arc<ManualClock>) -> Option<GateGuard> {
+        let clock: Arc<dyn Clock> = clock.clone();
+        SendGate::new(Arc::clone(gate), version, clock, Duration::from_secs(1)).open()
+    }
+
+    #[tokio::test]
+    async fn nothing_of_an_older_version_begins() {
+        let gate = WebhookGate::at(3);
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+        let writing = ask(&gate, 3, &clock).expect("the version is current");
+        gate.move_to(4);
+        assert!(ask(&gate, 3, &clock).is_none());
+        assert!(ask(&gate, 4, &clock).is_some());
+        let waited = tokio::time::timeout(Duration::from_millis(20), gate.settled()).await;
+        assert!(waited.is_err(), "a write let through before is waited for");
+        drop(writing);
+        gate.settled().await;
+    }
+
+    #[test]
+    fn a_claim_that_waited_too_long_does_not_begin() {
+        let gate = WebhookGate::at(1);
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+        clock.advance(Duration::from_millis(1001));
+        assert!(ask(&gate, 1, &clock).is_none());
+    }
+}

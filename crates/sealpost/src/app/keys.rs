@@ -1,0 +1,59 @@
+//! A tenant's signing keys: making, showing, rotating.
+
+use bytes::Bytes;
+use sealpost_core::id::TenantNo;
+use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState, RotateRefused};
+use sealpost_core::secret::Secret;
+use sealpost_signature::SigningKey;
+use sealpost_store::StoreError;
+
+use super::App;
+use super::registry::jwks_document;
+use crate::clock::Clock;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRefused {
+    #[error(transparent)]
+    Refused(#[from] RotateRefused),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A key nobody has seen.
+pub fn new_key(clock: &dyn Clock, state: KeyState) -> KeyRecord {
+    let seed = clock.bytes32();
+    let key = SigningKey::from_seed(&seed);
+    KeyRecord {
+        kid: key.key_id().as_str().to_owned(),
+        public: *key.verifying_key().as_bytes(),
+        seed: Secret::new(seed),
+        created_at: clock.now(),
+        state,
+    }
+}
+
+impl App {
+    /// The public document at `/v1/webhooks/jwks`.
+    pub async fn jwks(&self, tenant: TenantNo) -> Result<Bytes, StoreError> {
+        Ok(jwks_document(&self.tenant(tenant).await?.keys(), self.clock.now()))
+    }
+
+    pub async fn key_ring(&self, tenant: TenantNo) -> Result<KeyRing, StoreError> {
+        Ok(self.tenant(tenant).await?.keys().ring.clone())
+    }
+
+    /// The next key signs from now on, a fresh one is published as next, the present one retires.
+    pub async fn rotate_keys(&self, tenant: TenantNo, at_once: bool) -> Result<KeyRing, KeyRefused> {
+        let entry = self.tenant(tenant).await?;
+        loop {
+            let keys = entry.keys();
+            let fresh = new_key(self.clock.as_ref(), KeyState::Next);
+            let ring = keys.ring.rotated(fresh, self.clock.now(), self.config.publish_ahead, at_once)?;
+            let stored = self.store.put_keys(tenant, ring.clone(), keys.version).await?;
+            self.registry.refresh(&entry).await?;
+            if stored {
+                return Ok(ring);
+            }
+        }
+    }
+}

@@ -1,0 +1,624 @@
+//! Who may send next, as plain data: permits, caps, rates and fairness. No lock, no clock, no IO.
+//!
+//! Every webhook has two lanes, one for ordinary deliveries and one for bulk redeliveries. A lane is *wet* when a
+//! waiting delivery of it may be due on disk, *dry* when none is known. Permits are taken before a claim is made, so
+//! nothing queues between a claim and its start. Turns go round the tenants, and within a tenant round its lanes, a
+//! few deliveries each, so a dead receiver with a million pending takes no more than its share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealpost_core::id::{TenantNo, WebhookNo};
+use sealpost_core::lane::LaneNo;
+use sealpost_core::limits as bound;
+use sealpost_core::time::Timestamp;
+
+/// What the table must know of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookInfo {
+    pub tenant: TenantNo,
+    pub host: Host,
+    pub max_in_flight: u32,
+    pub rate_per_second: Option<u32>,
+}
+
+/// Where requests go: receivers behind one host share its cap, within a tenant.
+pub type Host = (TenantNo, Arc<str>, u16);
+
+/// Caps over all webhooks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    pub global: u32,
+    pub tenant: u32,
+    pub host: u32,
+    pub bytes: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            global: bound::IN_FLIGHT_GLOBAL,
+            tenant: bound::IN_FLIGHT_PER_TENANT,
+            host: bound::IN_FLIGHT_PER_HOST,
+            bytes: bound::IN_FLIGHT_BYTES,
+        }
+    }
+}
+
+/// The right to claim up to `most` deliveries of a lane; every permit is already taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub lane: LaneNo,
+    pub tenant: TenantNo,
+    pub most: u32,
+}
+
+#[derive(Debug, Default)]
+struct LaneState {
+    in_flight: u32,
+    /// The earliest due time known; `None` is dry.
+    due: Option<Timestamp>,
+    /// Counts notes of new work, so that an answer to an older claim cannot dry the lane.
+    notes: u64,
+    /// `notes` when the claim now under way was asked for.
+    claiming: Option<u64>,
+    /// Where the lane stands: in its tenant's ready queue.
+    queued: bool,
+}
+
+#[derive(Debug)]
+struct Hook {
+    info: HookInfo,
+    lanes: [LaneState; 2],
+    bucket: Option<Bucket>,
+}
+
+impl Hook {
+    fn in_flight(&self) -> u32 {
+        self.lanes.iter().map(|lane| lane.in_flight).sum()
+    }
+
+    /// How many more the lane may start by its webhook's own caps; bulk redelivery gets a quarter of the slots.
+    fn room(&self, lane: LaneNo) -> u32 {
+        let whole = self.info.max_in_flight.saturating_sub(self.in_flight());
+        if !lane.is_replay() {
+            return whole;
+        }
+        let quarter = (self.info.max_in_flight / 4).max(1);
+        whole.min(quarter.saturating_sub(self.lanes[1].in_flight))
+    }
+
+    fn idle(&self) -> bool {
+        self.bucket.is_none()
+            && self.lanes.iter().all(|l| l.in_flight == 0 && l.due.is_none() && l.claiming.is_none() && !l.queued)
+    }
+}
+
+/// A token bucket holding at most one second's worth.
+#[derive(Debug)]
+struct Bucket {
+    per_second: u32,
+    /// Thousandths of a token.
+    millis: u64,
+    at: Timestamp,
+}
+
+impl Bucket {
+    fn new(per_second: u32, now: Timestamp) -> Self {
+        Self { per_second, millis: u64::from(per_second) * 1000, at: now }
+    }
+
+    fn fill(&mut self, now: Timestamp) {
+        let gained = now.since(self.at).as_millis() as u64 * u64::from(self.per_second);
+        self.millis = self.millis.saturating_add(gained).min(u64::from(self.per_second) * 1000);
+        self.at = self.at.max(now);
+    }
+
+    fn tokens(&self) -> u32 {
+        (self.millis / 1000) as u32
+    }
+
+    fn take(&mut self, n: u32) {
+        self.millis = self.millis.saturating_sub(u64::from(n) * 1000);
+    }
+
+    fn give_back(&mut self, n: u32) {
+        self.millis = (self.millis + u64::from(n) * 1000).min(u64::from(self.per_second) * 1000);
+    }
+
+    fn next_token_at(&self, now: Timestamp) -> Timestamp {
+        let missing = 1000u64.saturating_sub(self.millis);
+        now + Duration::from_millis(missing.div_ceil(u64::from(self.per_second.max(1))).max(1))
+    }
+}
+
+/// After an unclean start what was claimed from disk is worked one at a time, doubling with each success, so that a
+/// delivery that kills the process cannot burn its neighbours' attempts.
+#[derive(Debug)]
+struct Recovery {
+    cap: u32,
+    in_flight: u32,
+}
+
+#[derive(Debug)]
+pub struct Table {
+    caps: Caps,
+    hooks: HashMap<WebhookNo, Hook>,
+    global: u32,
+    tenants: HashMap<TenantNo, u32>,
+    hosts: HashMap<Host, u32>,
+    bytes: usize,
+    ready: BTreeMap<TenantNo, VecDeque<LaneNo>>,
+    last_served: Option<TenantNo>,
+    timers: BTreeSet<(Timestamp, LaneNo)>,
+    blocked: HashMap<Host, Vec<LaneNo>>,
+    recovery: Option<Recovery>,
+    closed: bool,
+}
+
+impl Table {
+    pub fn new(caps: Caps) -> Self {
+        Self {
+            caps,
+            hooks: HashMap::new(),
+            global: 0,
+            tenants: HashMap::new(),
+            hosts: HashMap::new(),
+            bytes: 0,
+            ready: BTreeMap::new(),
+            last_served: None,
+            timers: BTreeSet::new(),
+            blocked: HashMap::new(),
+            recovery: None,
+            closed: false,
+        }
+    }
+
+    /// No grants and no reservations any more.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub fn begin_recovery(&mut self) {
+        self.recovery = Some(Recovery { cap: 1, in_flight: 0 });
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.global
+    }
+
+    /// Whether some lane stands ready to be granted.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    #[cfg(test)]
+    fn lanes_known(&self) -> usize {
+        self.hooks.len()
+    }
+
+    fn hook(&mut self, webhook: WebhookNo, info: &HookInfo, now: Timestamp) -> &mut Hook {
+        let hook = self.hooks.entry(webhook).or_insert_with(|| Hook {
+            info: info.clone(),
+            lanes: [LaneState::default(), LaneState::default()],
+            bucket: None,
+        });
+        if hook.bucket.as_ref().map(|b| b.per_second) != info.rate_per_second {
+            hook.bucket = info.rate_per_second.map(|rate| Bucket::new(rate, now));
+        }
+        // A change of host with sends in flight would release permits of the wrong host; it waits for the next use.
+        if hook.info != *info && hook.in_flight() == 0 {
+            hook.info = info.clone();
+        } else {
+            hook.info.max_in_flight = info.max_in_flight;
+            hook.info.rate_per_second = info.rate_per_second;
+        }
+        hook
+    }
+
+    /// Takes every permit for a delivery that is about to be accepted, or none: then the delivery waits on disk, and
+    /// the lane counts as wet from now on.
+    pub fn reserve(&mut self, webhook: WebhookNo, info: &HookInfo, bytes: usize, now: Timestamp) -> bool {
+        let caps = self.caps;
+        let outer = !self.closed
+            && self.global < caps.global
+            && self.tenants.get(&info.tenant).copied().unwrap_or(0) < caps.tenant
+            && self.bytes + bytes <= caps.bytes;
+        let hook = self.hook(webhook, info, now);
+        let host = hook.info.host.clone();
+        let lane = &hook.lanes[0];
+        let backlog = lane.claiming.is_some() || lane.due.is_some_and(|due| due <= now);
+        let tokens = match &mut hook.bucket {
+            Some(bucket) => {
+                bucket.fill(now);
+                bucket.tokens() > 0
+            }
+            None => true,
+        };
+        let inner = !backlog && tokens && hook.room(LaneNo::ordinary(webhook)) > 0;
+        let host_room = self.hosts.get(&host).copied().unwrap_or(0) < caps.host;
+        if !(outer && inner && host_room) {
+            self.note_waiting(LaneNo::ordinary(webhook), info, now, now);
+            return false;
+        }
+        if let Some(bucket) = self.hooks.get_mut(&webhook).and_then(|hook| hook.bucket.as_mut()) {
+            bucket.take(1);
+        }
+        self.take(LaneNo::ordinary(webhook), 1);
+        self.bytes += bytes;
+        true
+    }
+
+    fn take(&mut self, lane: LaneNo, n: u32) {
+        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
+        hook.lanes[usize::from(lane.is_replay())].in_flight += n;
+        self.global += n;
+        *self.tenants.entry(hook.info.tenant).or_default() += n;
+        *self.hosts.entry(hook.info.host.clone()).or_default() += n;
+    }
+
+    /// A send ended or did not happen: its permit is free again.
+    pub fn release(&mut self, lane: LaneNo, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.give_back(lane, 1);
+    }
+
+    fn give_back(&mut self, lane: LaneNo, n: u32) {
+        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
+        let (tenant, host) = (hook.info.tenant, hook.info.host.clone());
+        let state = &mut hook.lanes[usize::from(lane.is_replay())];
+        state.in_flight = state.in_flight.saturating_sub(n);
+        self.global = self.global.saturating_sub(n);
+        lower(&mut self.tenants, &tenant, n);
+        lower(&mut self.hosts, &host, n);
+        for both in [LaneNo::ordinary(lane.webhook()), LaneNo::replay(lane.webhook())] {
+            self.requeue(both);
+        }
+        for waiting in self.blocked.remove(&host).unwrap_or_default() {
+            self.requeue(waiting);
+        }
+        self.forget_if_idle(lane.webhook());
+    }
+
+    fn forget_if_idle(&mut self, webhook: WebhookNo) {
+        if self.hooks.get(&webhook).is_some_and(Hook::idle) {
+            self.hooks.remove(&webhook);
+        }
+    }
+
+    /// A delivery of this lane waits on disk and is due at `due`.
+    pub fn note_waiting(&mut self, lane: LaneNo, info: &HookInfo, due: Timestamp, now: Timestamp) {
+        let hook = self.hook(lane.webhook(), info, now);
+        let state = &mut hook.lanes[usize::from(lane.is_replay())];
+        state.notes += 1;
+        if state.due.is_some_and(|known| known <= due) {
+            return;
+        }
+        let before = state.due.replace(due);
+        if let Some(before) = before {
+            self.timers.remove(&(before, lane));
+        }
+        self.timers.insert((due, lane));
+    }
+
+    /// Puts a wet lane back into its tenant's queue; a lane that is due later stays with the timers.
+    fn requeue(&mut self, lane: LaneNo) {
+        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
+        let tenant = hook.info.tenant;
+        let state = &mut hook.lanes[usize::from(lane.is_replay())];
+        let Some(due) = state.due else { return };
+        if state.queued || state.claiming.is_some() || self.timers.contains(&(due, lane)) {
+            return;
+        }
+        state.queued = true;
+        self.ready.entry(tenant).or_default().push_back(lane);
+    }
+
+    /// When there is something to look at again; `None` if only a note or a release can bring work.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// The next claims to make: at most `lanes_most` lanes, each with its permits taken.
+    pub fn grants(&mut self, now: Timestamp, lanes_most: usize) -> Vec<Grant> {
+        while let Some(&(due, lane)) = self.timers.first() {
+            if due > now {
+                break;
+            }
+            self.timers.remove(&(due, lane));
+            self.requeue(lane);
+        }
+        let mut grants = Vec::new();
+        if self.closed {
+            return grants;
+        }
+        let mut skipped: Vec<TenantNo> = Vec::new();
+        while grants.len() < lanes_most {
+            let Some(tenant) = self.next_tenant(&skipped) else { break };
+            self.last_served = Some(tenant);
+            let outer = self.outer_room(tenant);
+            if outer == 0 {
+                // The lanes stay in the tenant's queue and are looked at again after a release.
+                skipped.push(tenant);
+                continue;
+            }
+            let Some(lane) = self.ready.get_mut(&tenant).and_then(VecDeque::pop_front) else { continue };
+            if self.ready.get(&tenant).is_some_and(VecDeque::is_empty) {
+                self.ready.remove(&tenant);
+            }
+            if let Some(most) = self.grant(lane, outer, now) {
+                grants.push(Grant { lane, tenant, most });
+            }
+        }
+        grants
+    }
+
+    fn next_tenant(&self, skipped: &[TenantNo]) -> Option<TenantNo> {
+        let after = self.last_served.map_or(i64::MIN, |tenant| tenant.0.saturating_add(1));
+        let later = self.ready.range(TenantNo(after)..).map(|(tenant, _)| *tenant);
+        let earlier = self.ready.range(..TenantNo(after)).map(|(tenant, _)| *tenant);
+        later.chain(earlier).find(|tenant| !skipped.contains(tenant))
+    }
+
+    fn outer_room(&self, tenant: TenantNo) -> u32 {
+        let used = self.tenants.get(&tenant).copied().unwrap_or(0);
+        let recovering = self.recovery.as_ref().map_or(u32::MAX, |r| r.cap.saturating_sub(r.in_flight));
+        self.caps.global.saturating_sub(self.global).min(self.caps.tenant.saturating_sub(used)).min(recovering)
+    }
+
+    /// Takes permits for one lane that left the ready queue; `None` if it must wait for something.
+    fn grant(&mut self, lane: LaneNo, outer: u32, now: Timestamp) -> Option<u32> {
+        let hook = self.hooks.get_mut(&lane.webhook())?;
+        let host = hook.info.host.clone();
+        hook.lanes[usize::from(lane.is_replay())].queued = false;
+        let own = hook.room(lane);
+        if own == 0 {
+            return None; // its own release requeues it
+        }
+        if let Some(bucket) = &mut hook.bucket {
+            bucket.fill(now);
+            if bucket.tokens() == 0 {
+                let at = bucket.next_token_at(now);
+                hook.lanes[usize::from(lane.is_replay())].due = Some(at);
+                self.timers.insert((at, lane));
+                return None;
+            }
+        }
+        let tokens = hook.bucket.as_ref().map_or(u32::MAX, Bucket::tokens);
+        let at_host = self.caps.host.saturating_sub(self.hosts.get(&host).copied().unwrap_or(0));
+        if at_host == 0 {
+            self.blocked.entry(host).or_default().push(lane);
+            return None;
+        }
+        let most = own.min(outer).min(tokens).min(at_host).min(bound::CLAIMS_PER_TURN);
+        if let Some(bucket) = &mut hook.bucket {
+            bucket.take(most);
+        }
+        let state = &mut hook.lanes[usize::from(lane.is_replay())];
+        state.claiming = Some(state.notes);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.in_flight += most;
+        }
+        self.take(lane, most);
+        Some(most)
+    }
+
+    /// Bytes for one round of claims; at least one payload of the largest size, or nothing.
+    pub fn reserve_bytes(&mut self, least: usize, most: usize) -> Option<usize> {
+        let free = self.caps.bytes.saturating_sub(self.bytes);
+        if free < least {
+            return None;
+        }
+        let taken = free.min(most);
+        self.bytes += taken;
+        Some(taken)
+    }
+
+    pub fn return_bytes(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// The answer to a grant: `got` deliveries were claimed and keep their permits; the next one is due at `next_due`.
+    pub fn claimed(&mut self, grant: &Grant, got: u32, next_due: Option<Timestamp>, now: Timestamp) {
+        let unused = grant.most.saturating_sub(got);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.in_flight = recovery.in_flight.saturating_sub(unused);
+        }
+        let Some(hook) = self.hooks.get_mut(&grant.lane.webhook()) else { return };
+        if let Some(bucket) = &mut hook.bucket {
+            bucket.give_back(unused);
+        }
+        let state = &mut hook.lanes[usize::from(grant.lane.is_replay())];
+        let noted_since = state.claiming.take().is_some_and(|notes| notes != state.notes);
+        if let Some(known) = state.due {
+            self.timers.remove(&(known, grant.lane));
+        }
+        // Notes that came while the claim ran may speak of rows it could not see yet.
+        state.due = if noted_since { Some(next_due.map_or(now, |due| due.min(now))) } else { next_due };
+        if let Some(due) = state.due {
+            self.timers.insert((due, grant.lane));
+        }
+        if unused > 0 {
+            self.give_back(grant.lane, unused);
+        } else {
+            self.forget_if_idle(grant.lane.webhook());
+        }
+    }
+
+    /// A claimed delivery came to a stored end without killing the process.
+    pub fn recovered_one(&mut self) {
+        let Some(recovery) = &mut self.recovery else { return };
+        recovery.in_flight = recovery.in_flight.saturating_sub(1);
+        recovery.cap = recovery.cap.saturating_mul(2);
+        if recovery.cap >= self.caps.global {
+            self.recovery = None;
+        }
+    }
+}
+
+fn lower<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K, n: u32) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(n);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(tenant: i64, host: &str) -> HookInfo {
+        let tenant = TenantNo(tenant);
+        HookInfo { tenant, host: (tenant, host.into(), 443), max_in_flight: 8, rate_per_second: None }
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn lane(webhook: i64) -> LaneNo {
+        LaneNo::ordinary(WebhookNo(webhook))
+    }
+
+    fn said(grants: &[Grant]) -> String {
+        grants.iter().map(|g| format!("{}x{}", g.lane, g.most)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn accepting_claims_until_the_webhooks_slots_are_used() {
+        let mut table = Table::new(Caps::default());
+        let taken = (0..10).filter(|_| table.reserve(WebhookNo(1), &info(1, "a"), 100, at(0))).count();
+        assert_eq!(taken, 8);
+        assert_eq!(said(&table.grants(at(0), 10)), "", "the lane is wet but has no free slot");
+        table.release(lane(1), 100);
+        assert!(!table.reserve(WebhookNo(1), &info(1, "a"), 100, at(0)), "new events do not overtake the backlog");
+        assert_eq!(said(&table.grants(at(0), 10)), "1x1");
+    }
+
+    #[test]
+    fn a_dry_lane_is_claimed_at_acceptance_again() {
+        let mut table = Table::new(Caps::default());
+        table.note_waiting(lane(1), &info(1, "a"), at(5), at(0));
+        assert!(table.reserve(WebhookNo(1), &info(1, "a"), 0, at(0)), "a later retry is no backlog");
+        let grants = table.grants(at(5), 10);
+        assert_eq!(said(&grants), "1x7");
+        table.claimed(&grants[0], 1, None, at(5));
+        assert!(table.reserve(WebhookNo(1), &info(1, "a"), 0, at(6)));
+        assert_eq!(table.in_flight(), 3);
+    }
+
+    #[test]
+    fn work_noted_while_a_claim_runs_is_not_forgotten() {
+        let mut table = Table::new(Caps::default());
+        table.note_waiting(lane(1), &info(1, "a"), at(0), at(0));
+        let grants = table.grants(at(0), 10);
+        table.note_waiting(lane(1), &info(1, "a"), at(0), at(0));
+        table.claimed(&grants[0], 0, None, at(1));
+        assert_eq!(said(&table.grants(at(1), 10)), "1x8");
+    }
+
+    #[test]
+    fn turns_go_round_the_tenants_and_their_lanes() {
+        let mut table = Table::new(Caps { global: 10, tenant: 6, ..Caps::default() });
+        for webhook in [1, 2, 3] {
+            table.note_waiting(lane(webhook), &HookInfo { max_in_flight: 2, ..info(1, "a") }, at(0), at(0));
+        }
+        table.note_waiting(lane(9), &HookInfo { max_in_flight: 2, ..info(2, "b") }, at(0), at(0));
+        assert_eq!(said(&table.grants(at(0), 3)), "1x2 9x2 2x2");
+        assert_eq!(said(&table.grants(at(0), 3)), "3x2");
+    }
+
+    #[test]
+    fn one_tenant_cannot_take_every_slot() {
+        let mut table = Table::new(Caps { global: 10, tenant: 4, ..Caps::default() });
+        for webhook in 1..=5 {
+            table.note_waiting(lane(webhook), &info(1, "hangs"), at(0), at(0));
+        }
+        assert_eq!(said(&table.grants(at(0), 10)), "1x4");
+        table.note_waiting(lane(9), &info(2, "b"), at(0), at(0));
+        assert_eq!(said(&table.grants(at(0), 10)), "9x4");
+        table.release(lane(1), 0);
+        assert_eq!(said(&table.grants(at(0), 10)), "2x1", "the released slot goes to the next lane in turn");
+    }
+
+    #[test]
+    fn a_full_host_blocks_its_lanes_only_and_releases_wake_them() {
+        let mut table = Table::new(Caps { host: 8, ..Caps::default() });
+        for webhook in [1, 2] {
+            table.note_waiting(lane(webhook), &info(1, "a"), at(0), at(0));
+        }
+        table.note_waiting(lane(3), &info(1, "b"), at(0), at(0));
+        assert_eq!(said(&table.grants(at(0), 10)), "1x8 3x8");
+        table.release(lane(1), 0);
+        assert_eq!(said(&table.grants(at(0), 10)), "2x1");
+    }
+
+    #[test]
+    fn bulk_redelivery_takes_a_quarter_of_the_slots() {
+        let mut table = Table::new(Caps::default());
+        let replay = LaneNo::replay(WebhookNo(1));
+        table.note_waiting(replay, &info(1, "a"), at(0), at(0));
+        assert_eq!(said(&table.grants(at(0), 10)), "1rx2");
+        let taken = (0..8).filter(|_| table.reserve(WebhookNo(1), &info(1, "a"), 0, at(0))).count();
+        assert_eq!(taken, 6, "both lanes together stay within the webhook's slots");
+    }
+
+    #[test]
+    fn a_rate_is_kept_over_any_second() {
+        let mut table = Table::new(Caps::default());
+        let slow = HookInfo { rate_per_second: Some(2), ..info(1, "a") };
+        assert!(table.reserve(WebhookNo(1), &slow, 0, at(0)));
+        assert!(table.reserve(WebhookNo(1), &slow, 0, at(0)));
+        assert!(!table.reserve(WebhookNo(1), &slow, 0, at(0)));
+        assert_eq!(said(&table.grants(at(0), 10)), "");
+        assert_eq!(table.next_wake(), Some(at(500)));
+        assert_eq!(said(&table.grants(at(500), 10)), "1x1");
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let mut table = Table::new(Caps { bytes: 100, ..Caps::default() });
+        assert!(table.reserve(WebhookNo(1), &info(1, "a"), 90, at(0)));
+        assert!(!table.reserve(WebhookNo(2), &info(1, "a"), 20, at(0)));
+        assert_eq!(table.reserve_bytes(20, 50), None);
+        table.release(lane(1), 90);
+        assert_eq!(table.reserve_bytes(20, 50), Some(50));
+    }
+
+    #[test]
+    fn after_an_unclean_start_one_then_two_then_four() {
+        let mut table = Table::new(Caps::default());
+        table.begin_recovery();
+        for webhook in 1..=9 {
+            table.note_waiting(lane(webhook), &info(1, "a"), at(0), at(0));
+        }
+        let first = table.grants(at(0), 10);
+        assert_eq!(said(&first), "1x1");
+        table.claimed(&first[0], 1, None, at(0));
+        table.release(lane(1), 0);
+        table.recovered_one();
+        let second = table.grants(at(0), 10);
+        assert_eq!(second.iter().map(|g| g.most).sum::<u32>(), 2);
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_an_idle_webhook() {
+        let mut table = Table::new(Caps::default());
+        assert!(table.reserve(WebhookNo(1), &info(1, "a"), 7, at(0)));
+        table.release(lane(1), 7);
+        assert_eq!((table.lanes_known(), table.in_flight(), table.bytes), (0, 0, 0));
+        assert!(table.tenants.is_empty() && table.hosts.is_empty());
+    }
+
+    #[test]
+    fn a_closed_table_grants_nothing() {
+        let mut table = Table::new(Caps::default());
+        table.note_waiting(lane(1), &info(1, "a"), at(0), at(0));
+        table.close();
+        assert!(!table.reserve(WebhookNo(2), &info(1, "a"), 0, at(0)));
+        assert_eq!(said(&table.grants(at(0), 10)), "");
+    }
+}

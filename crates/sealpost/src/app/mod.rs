@@ -1,0 +1,96 @@
+//! What Sealpost can do, one file for each noun. The API, the command line and the engine call these verbs; none of
+//! them reads HTTP or writes a terminal.
+
+pub mod admin;
+pub mod clients;
+pub mod deliveries;
+pub mod erasures;
+pub mod event_types;
+pub mod events;
+pub mod gate;
+pub mod keys;
+pub mod lanes;
+pub mod registry;
+pub mod samples;
+pub mod tenants;
+pub mod webhooks;
+
+use std::sync::Arc;
+
+use sealpost_core::event::Event;
+use sealpost_core::id::TenantNo;
+use sealpost_core::payload::Payload;
+use sealpost_core::settings::ServerDefaults;
+use sealpost_core::target_url::UrlRules;
+use sealpost_store::queue::ClaimTicket;
+use sealpost_store::{Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use lanes::{Lanes, Permit};
+use registry::{Registry, Target, TenantEntry};
+
+/// A delivery that is claimed on disk and holds every permit: nothing stands between it and its request.
+#[derive(Debug)]
+pub struct Ready {
+    pub ticket: ClaimTicket,
+    pub tenant: Arc<TenantEntry>,
+    pub target: Arc<Target>,
+    pub event: Event,
+    pub payload: Payload,
+    pub permit: Permit,
+    /// Boot time before the claim began; the first byte leaves within the start window from here.
+    pub claimed_at: std::time::Duration,
+}
+
+/// What holds for the whole installation.
+#[derive(Clone, Debug)]
+pub struct AppConfig {
+    pub defaults: ServerDefaults,
+    pub url_rules: UrlRules,
+    /// Where links lead (`thin` payloads): the public URL without a final slash.
+    pub public_url: String,
+    pub base_domain: Option<String>,
+    pub bootstrap_api_key: Option<sealpost_core::secret::Secret<String>>,
+    /// How long a next key is published before `key rotate` takes it.
+    pub publish_ahead: std::time::Duration,
+}
+
+/// Everything the verbs need; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub registry: Arc<Registry>,
+    pub lanes: Arc<Lanes>,
+    pub config: Arc<AppConfig>,
+    clients: Arc<clients::ClientCache>,
+    ready: mpsc::UnboundedSender<Ready>,
+}
+
+impl App {
+    /// The queue of ready deliveries is bounded by their permits.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        lanes: Arc<Lanes>,
+        config: AppConfig,
+    ) -> (Self, mpsc::UnboundedReceiver<Ready>) {
+        let (ready, receiver) = mpsc::unbounded_channel();
+        let app = Self {
+            registry: Arc::new(Registry::new(Arc::clone(&store))),
+            clients: Arc::new(clients::ClientCache::new(config.bootstrap_api_key.as_ref())),
+            config: Arc::new(config),
+            store,
+            clock,
+            lanes,
+            ready,
+        };
+        (app, receiver)
+    }
+
+    /// A tenant that must exist, because a credential or a row named it.
+    pub async fn tenant(&self, no: TenantNo) -> Result<Arc<TenantEntry>, StoreError> {
+        self.registry.tenant(no).await?.ok_or(StoreError::Corrupt { what: "reference to a tenant" })
+    }
+}

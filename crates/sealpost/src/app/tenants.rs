@@ -1,0 +1,72 @@
+//! Tenants: the one that is there from the start, and those an operator adds.
+
+use sealpost_core::id::{TenantId, TenantNo};
+use sealpost_core::limits as bound;
+use sealpost_core::tenant::{DEFAULT_TENANT, Retention, Subdomain, Tenant};
+use sealpost_store::StoreError;
+use sealpost_store::registry::NewTenant;
+
+use super::App;
+use super::keys::new_key;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TenantRefused {
+    #[error("the subdomain `{0}` is taken")]
+    Taken(Subdomain),
+    #[error("a tenant's name must be 1 to 128 bytes")]
+    Name,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl App {
+    pub async fn create_tenant(
+        &self,
+        name: &str,
+        subdomain: Subdomain,
+        retention: Retention,
+    ) -> Result<Tenant, TenantRefused> {
+        if name.is_empty() || name.len() > bound::TENANT_NAME_BYTES {
+            return Err(TenantRefused::Name);
+        }
+        let now = self.clock.now();
+        let new = NewTenant {
+            id: TenantId::new(now, self.clock.chance()),
+            name: name.into(),
+            subdomain: subdomain.clone(),
+            retention,
+            created_at: now,
+            keys: vec![
+                new_key(self.clock.as_ref(), sealpost_core::key_ring::KeyState::Current),
+                new_key(self.clock.as_ref(), sealpost_core::key_ring::KeyState::Next),
+            ],
+        };
+        self.store.create_tenant(new).await?.ok_or(TenantRefused::Taken(subdomain))
+    }
+
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        self.store.tenants().await
+    }
+
+    pub async fn tenant_by_name(&self, subdomain: &str) -> Result<Option<Tenant>, StoreError> {
+        Ok(self.store.tenants().await?.into_iter().find(|tenant| tenant.subdomain.as_str() == subdomain))
+    }
+
+    /// Makes tenant `default` in a new store.
+    pub async fn ensure_default_tenant(&self) -> Result<Tenant, StoreError> {
+        if let Some(tenant) = self.tenant_by_name(DEFAULT_TENANT).await? {
+            return Ok(tenant);
+        }
+        let subdomain = DEFAULT_TENANT.parse().map_err(|_| StoreError::Corrupt { what: "default tenant name" })?;
+        match self.create_tenant(DEFAULT_TENANT, subdomain, Retention::default()).await {
+            Ok(tenant) => Ok(tenant),
+            Err(TenantRefused::Store(error)) => Err(error),
+            Err(_) => Err(StoreError::Corrupt { what: "default tenant" }),
+        }
+    }
+
+    pub(super) async fn default_tenant(&self) -> Result<TenantNo, StoreError> {
+        // The first tenant of every store.
+        Ok(self.ensure_default_tenant().await?.no)
+    }
+}

@@ -1,0 +1,223 @@
+//! Registering, changing and deleting webhooks, their settings and secrets.
+//!
+//! A change is acknowledged only when no send can begin any more with what it replaced: the registry in memory is
+//! brought up to date, the webhook's gate moves to the new version, and writes let through before are waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealpost_core::dialect::Dialect;
+use sealpost_core::event_type::EventTypeName;
+use sealpost_core::id::{TenantNo, WebhookId};
+use sealpost_core::secret::Secret;
+use sealpost_core::settings::WebhookSettings;
+use sealpost_core::target_url::TargetUrl;
+use sealpost_core::time::Timestamp;
+use sealpost_core::webhook::{Subscription, Webhook, WebhookSecrets};
+use sealpost_store::StoreError;
+use sealpost_store::page::{Page, PageRequest};
+use sealpost_store::registry::{NewWebhook, WebhookChange};
+
+use super::App;
+use super::events::PublishRefused;
+use super::registry::TenantEntry;
+use super::samples;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookRefused {
+    #[error("no such webhook")]
+    NotFound,
+    #[error("`{name}` is not a registered event type")]
+    UnknownType { index: usize, name: EventTypeName },
+    #[error("the tenant has reached its number of webhooks")]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a caller registers or replaces.
+#[derive(Clone, Debug)]
+pub struct WebhookInput {
+    pub subscription: Subscription,
+    pub url: TargetUrl,
+    pub disabled: bool,
+}
+
+impl App {
+    pub async fn create_webhook(
+        &self,
+        tenant: TenantNo,
+        dialect: Dialect,
+        input: WebhookInput,
+        settings: WebhookSettings,
+    ) -> Result<Webhook, WebhookRefused> {
+        let entry = self.tenant(tenant).await?;
+        known_types(&entry, &input.subscription)?;
+        let now = self.clock.now();
+        let mut secrets = WebhookSecrets::default();
+        secrets.rotate_signing(self.clock.bytes32(), now);
+        if dialect == Dialect::Truvera {
+            secrets.token = Some(Secret::new(self.new_token()));
+        }
+        let new = NewWebhook {
+            id: WebhookId::new(now, self.clock.chance()),
+            tenant,
+            dialect,
+            subscription: input.subscription,
+            url: input.url,
+            disabled: input.disabled,
+            settings,
+            secrets,
+            created_at: now,
+        };
+        let webhook = self.store.create_webhook(new).await?.ok_or(WebhookRefused::TooMany)?;
+        self.registry.refresh(&entry).await?;
+        Ok(webhook)
+    }
+
+    /// Truvera's token: 64 characters, base64url of 48 random bytes.
+    fn new_token(&self) -> String {
+        use base64::Engine as _;
+        let mut bytes = [0; 48];
+        self.clock.fill(&mut bytes);
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    pub async fn webhook(&self, tenant: TenantNo, id: WebhookId) -> Result<Webhook, WebhookRefused> {
+        self.store.webhook(tenant, id).await?.ok_or(WebhookRefused::NotFound)
+    }
+
+    pub async fn webhooks(
+        &self,
+        tenant: TenantNo,
+        dialect: Option<Dialect>,
+        page: PageRequest<WebhookId>,
+    ) -> Result<Page<Webhook>, StoreError> {
+        self.store.webhooks(tenant, dialect, page).await
+    }
+
+    /// Replaces URL, events and the disabled flag. `dialect`: a webhook of another face is not found.
+    pub async fn replace_webhook(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        dialect: Dialect,
+        input: WebhookInput,
+    ) -> Result<Webhook, WebhookRefused> {
+        let entry = self.tenant(tenant).await?;
+        if self.webhook(tenant, id).await?.dialect != dialect {
+            return Err(WebhookRefused::NotFound);
+        }
+        known_types(&entry, &input.subscription)?;
+        let change = WebhookChange {
+            subscription: Some(input.subscription),
+            url: Some(input.url),
+            disabled: Some(input.disabled),
+            ..WebhookChange::default()
+        };
+        self.change(&entry, id, change).await
+    }
+
+    pub async fn put_settings(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        settings: WebhookSettings,
+        headers: Vec<(String, Secret<String>)>,
+    ) -> Result<Webhook, WebhookRefused> {
+        let entry = self.tenant(tenant).await?;
+        let secrets = WebhookSecrets { headers, ..self.webhook(tenant, id).await?.secrets };
+        let change = WebhookChange { settings: Some(settings), secrets: Some(secrets), ..WebhookChange::default() };
+        self.change(&entry, id, change).await
+    }
+
+    /// The newest Standard Webhooks secret; the reading is audited first.
+    pub async fn read_secret(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        who: &str,
+    ) -> Result<Secret<[u8; 32]>, WebhookRefused> {
+        let webhook = self.webhook(tenant, id).await?;
+        let now = self.clock.now();
+        self.store.audit(tenant, who.into(), "read secret".into(), id.to_string(), now).await?;
+        let newest = webhook.secrets.signing_at(now).next().cloned();
+        newest.ok_or(WebhookRefused::Store(StoreError::Corrupt { what: "webhook without a secret" }))
+    }
+
+    /// A fresh secret; the one before it signs beside it for `overlap`. Returns when the old one ends.
+    pub async fn rotate_secret(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        overlap: Duration,
+        who: &str,
+    ) -> Result<(Secret<[u8; 32]>, Timestamp), WebhookRefused> {
+        let entry = self.tenant(tenant).await?;
+        let mut secrets = self.webhook(tenant, id).await?.secrets;
+        let (now, fresh) = (self.clock.now(), self.clock.bytes32());
+        secrets.rotate_signing(fresh, now + overlap);
+        self.change(&entry, id, WebhookChange { secrets: Some(secrets), ..WebhookChange::default() }).await?;
+        self.store.audit(tenant, who.into(), "rotate secret".into(), id.to_string(), now).await?;
+        Ok((Secret::new(fresh), now + overlap))
+    }
+
+    pub async fn delete_webhook(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        dialect: Dialect,
+    ) -> Result<(), WebhookRefused> {
+        let entry = self.tenant(tenant).await?;
+        if self.webhook(tenant, id).await?.dialect != dialect {
+            return Err(WebhookRefused::NotFound);
+        }
+        let target = entry.target_by_id(id);
+        self.store.delete_webhook(tenant, id, self.clock.now()).await?.ok_or(WebhookRefused::NotFound)?;
+        self.registry.refresh(&entry).await?;
+        if let Some(target) = target {
+            target.gate.settled().await;
+        }
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        entry: &Arc<TenantEntry>,
+        id: WebhookId,
+        change: WebhookChange,
+    ) -> Result<Webhook, WebhookRefused> {
+        let now = self.clock.now();
+        let changed = self.store.change_webhook(entry.tenant.no, id, change, now).await?;
+        let webhook = changed.ok_or(WebhookRefused::NotFound)?;
+        self.registry.refresh(entry).await?;
+        if let Some(target) = entry.target_by_id(id) {
+            target.gate.settled().await;
+        }
+        Ok(webhook)
+    }
+
+    /// Sends a realistic sample event to one webhook, through the ordinary path. `None`: no such webhook.
+    pub async fn send_test(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        event_type: Option<EventTypeName>,
+    ) -> Result<Option<sealpost_store::inbox::AcceptedEvent>, PublishRefused> {
+        let Some(webhook) = self.store.webhook(tenant, id).await? else { return Ok(None) };
+        let first = webhook.subscription.named().first().cloned();
+        let receive_all = || EventTypeName::parse("credential_issued").ok();
+        let Some(name) = event_type.or(first).or_else(receive_all) else { return Ok(None) };
+        let payload = samples::payload(name.as_str(), self.clock.as_ref());
+        self.publish_test(tenant, id, name, payload).await
+    }
+}
+
+fn known_types(entry: &TenantEntry, subscription: &Subscription) -> Result<(), WebhookRefused> {
+    for (index, name) in subscription.named().iter().enumerate() {
+        if entry.event_type(name.as_str()).is_none() {
+            return Err(WebhookRefused::UnknownType { index, name: name.clone() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Time and chance: the one room where a clock is read and dice are thrown.
+//!
+//! Two clocks, because they answer different questions. [`Clock::now`] orders what is stored: it begins at the wall
+//! clock when the process starts and then advances with a clock that neither stops in suspend nor jumps when
+//! somebody sets the time. [`Clock::wall`] is what receivers compare with their own clocks.
+
+use std::fmt::Debug;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sealpost_core::id::Chance;
+use sealpost_core::retry::Jitter;
+use sealpost_core::time::Timestamp;
+
+pub trait Clock: Send + Sync + Debug {
+    /// Never falls while the process lives.
+    fn now(&self) -> Timestamp;
+    /// The wall clock, for `created`, `expires` and `deliveryTimestamp`.
+    fn wall(&self) -> Timestamp;
+    /// Since some fixed point, suspend included; for deadlines.
+    fn boot(&self) -> Duration;
+    /// Bytes nobody can guess.
+    fn fill(&self, bytes: &mut [u8]);
+
+    fn chance(&self) -> Chance {
+        let mut bytes = Chance::default();
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    fn bytes32(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    fn jitter(&self) -> Jitter {
+        let mut bytes = [0; 2];
+        self.fill(&mut bytes);
+        Jitter(u16::from_ne_bytes(bytes))
+    }
+}
+
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Timestamp,
+    boot_at_start: Duration,
+}
+
+impl SystemClock {
+    pub fn start() -> Self {
+        Self { start: wall_now(), boot_at_start: boot_now() }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the room where the wall clock is read")]
+fn wall_now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn boot_now() -> Duration {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(at.tv_sec.max(0) as u64, at.tv_nsec.clamp(0, 999_999_999) as u32)
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        self.start + boot_now().saturating_sub(self.boot_at_start)
+    }
+
+    fn wall(&self) -> Timestamp {
+        wall_now()
+    }
+
+    fn boot(&self) -> Duration {
+        boot_now()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        #[expect(clippy::disallowed_methods, reason = "this is the room where chance is drawn")]
+        let drawn = getrandom::fill(bytes);
+        // Without chance no id or key may be made; the kernel refuses only before it is seeded.
+        drawn.expect("the operating system gives random bytes");
+    }
+}
+
+/// A clock that stands until it is moved, and dice that repeat; for tests of the whole service.
+#[derive(Debug)]
+pub struct ManualClock {
+    inner: Mutex<Manual>,
+}
+
+#[derive(Debug)]
+struct Manual {
+    now: Timestamp,
+    state: u64,
+}
+
+impl ManualClock {
+    pub fn at(now: Timestamp) -> Self {
+        Self { inner: Mutex::new(Manual { now, state: 0x9E37_79B9_7F4A_7C15 }) }
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let mut inner = self.lock();
+        inner.now = inner.now + by;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Manual> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.lock().now
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.lock().now
+    }
+
+    fn boot(&self) -> Duration {
+        Duration::from_millis(self.lock().now.millis().max(0) as u64)
+    }
+
+    /// xorshift64*: not random to anybody, the same every run.
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut inner = self.lock();
+        for chunk in bytes.chunks_mut(8) {
+            inner.state ^= inner.state >> 12;
+            inner.state ^= inner.state << 25;
+            inner.state ^= inner.state >> 27;
+            let word = inner.state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_ne_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_time_runs_and_never_falls() {
+        let clock = SystemClock::start();
+        let first = clock.now();
+        assert!(clock.now() >= first);
+        assert!(clock.wall().since(first) < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn manual_dice_repeat() {
+        let draw = || ManualClock::at(Timestamp::from_millis(0)).bytes32();
+        assert_eq!(draw(), draw());
+    }
+}

@@ -1,0 +1,186 @@
+//! Work on disk: what an earlier process left, and what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealpost_core::delivery::{AttemptRecord, FailReason};
+use sealpost_core::lane::LaneNo;
+use sealpost_core::outcome::Outcome;
+use sealpost_core::retry::{Ended, next_step};
+use sealpost_core::time::Timestamp;
+use sealpost_store::StoreError;
+use sealpost_store::queue::{Claim, ClaimTicket, ClaimedLane, Settlement, Want};
+
+use super::Shared;
+use super::send::{give_back, next_of, settle, unsendable};
+use crate::app::Ready;
+use crate::app::lanes::{Grant, Permit};
+
+/// Lanes asked for in one round.
+const LANES_PER_ROUND: usize = 64;
+/// Payload bytes of one round.
+const BYTES_PER_ROUND: usize = 8 * 1024 * 1024;
+/// Orphans and lanes read at once.
+const SLICE: u32 = 500;
+/// Nothing is due: look again after this even if nobody rang.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// Ends the attempts of an earlier process as `unknown`; nothing is sent by that.
+pub(super) async fn take_up_orphans(shared: &Shared) -> Result<u64, StoreError> {
+    let mut taken = 0;
+    loop {
+        let orphans = shared.app.store.orphans(SLICE).await?;
+        if orphans.is_empty() {
+            return Ok(taken);
+        }
+        let mut settlements = Vec::with_capacity(orphans.len());
+        for ticket in &orphans {
+            settlements.push(unknown(shared, *ticket).await?);
+        }
+        shared.app.store.settle(settlements).await?;
+        taken += orphans.len() as u64;
+    }
+}
+
+async fn unknown(shared: &Shared, ticket: ClaimTicket) -> Result<Settlement, StoreError> {
+    let app = &shared.app;
+    let target = app.registry.find(ticket.webhook).await?.map(|(_, target)| target);
+    let defaults = &app.config.defaults;
+    let policy = target.as_ref().map_or(&defaults.retry, |target| target.webhook.settings.retry(defaults));
+    let now = app.clock.now();
+    let ended = Ended {
+        attempt: ticket.attempt,
+        outcome: Outcome::Unknown,
+        asked_wait: None,
+        only_unknown_before: ticket.only_unknown_before,
+    };
+    Ok(Settlement {
+        ticket,
+        attempt: AttemptRecord {
+            number: ticket.attempt,
+            started_at: now,
+            took_ms: 0,
+            outcome: Outcome::Unknown,
+            http_status: None,
+            error: Some("the service ended while this attempt was under way".into()),
+            excerpt: None,
+        },
+        next: next_of(next_step(policy, ended, now, app.clock.jitter())),
+        alert_after: target.map_or(0, |target| target.webhook.settings.alert_after),
+    })
+}
+
+/// Tells the lanes about every webhook with deliveries waiting on disk.
+pub(super) async fn find_lanes(shared: &Shared) -> Result<u64, StoreError> {
+    let app = &shared.app;
+    let (mut after, mut found) = (None, 0);
+    loop {
+        let hints = app.store.lanes(after, SLICE).await?;
+        let Some(last) = hints.last() else { return Ok(found) };
+        after = Some(last.lane);
+        for hint in &hints {
+            if let Some(entry) = app.registry.tenant(hint.tenant).await?
+                && let Some(target) = entry.target(hint.lane.webhook())
+            {
+                app.lanes.note_waiting(hint.lane, &target.lane, hint.next_due, app.clock.now());
+                found += 1;
+            }
+        }
+    }
+}
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let app = &shared.app;
+    while !shared.is_closing() {
+        let now = app.clock.now();
+        let (grants, bytes) = app.lanes.grants(now, LANES_PER_ROUND, BYTES_PER_ROUND);
+        if grants.is_empty() {
+            wait(&shared, now).await;
+            continue;
+        }
+        let claimed_at = app.clock.boot();
+        let wants = grants.iter().map(|grant| Want { lane: grant.lane, most: grant.most }).collect();
+        match app.store.claim(wants, now, bytes).await {
+            Ok(lanes) => hand_out(&shared, &grants, bytes, lanes, claimed_at).await,
+            Err(error) => {
+                tracing::error!(%error, "nothing could be claimed");
+                app.lanes.return_bytes(bytes);
+                let later = now + AFTER_ERROR;
+                for grant in &grants {
+                    drop(app.lanes.claimed(grant, &[], Some(later), now));
+                }
+                shared.pause(AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+/// Until the bell rings, something falls due, or it is time to look anyway.
+async fn wait(shared: &Shared, now: Timestamp) {
+    let until = shared.app.lanes.next_wake().map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN));
+    // Due already, but no permit is free: a release rings.
+    let until = if until.is_zero() { Duration::from_millis(1) } else { until };
+    tokio::select! {
+        () = shared.app.lanes.rung() => {}
+        () = shared.pause(until) => {}
+    }
+}
+
+async fn hand_out(
+    shared: &Arc<Shared>,
+    grants: &[Grant],
+    bytes: usize,
+    lanes: Vec<ClaimedLane>,
+    claimed_at: Duration,
+) {
+    let app = &shared.app;
+    let now = app.clock.now();
+    let mut answers: std::collections::HashMap<LaneNo, ClaimedLane> =
+        lanes.into_iter().map(|lane| (lane.lane, lane)).collect();
+    let mut kept = 0;
+    for grant in grants {
+        let (claims, next_due) =
+            answers.remove(&grant.lane).map_or((Vec::new(), None), |lane| (lane.claims, lane.next_due));
+        let sizes: Vec<usize> = claims.iter().map(|claim| claim.open.as_ref().map_or(0, |o| o.payload.size())).collect();
+        kept += sizes.iter().sum::<usize>();
+        let permits = app.lanes.claimed(grant, &sizes, next_due, now);
+        for (claim, permit) in claims.into_iter().zip(permits) {
+            begin(shared, grant, claim, permit, claimed_at).await;
+        }
+    }
+    app.lanes.return_bytes(bytes.saturating_sub(kept));
+}
+
+async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit, claimed_at: Duration) {
+    let found = match shared.app.registry.tenant(grant.tenant).await {
+        Ok(entry) => entry.and_then(|entry| entry.target(grant.lane.webhook()).map(|target| (entry, target))),
+        Err(error) => {
+            tracing::error!(%error, "a tenant could not be read");
+            None
+        }
+    };
+    let Some((tenant, target)) = found else {
+        // The webhook was deleted a moment ago: its pending deliveries are cancelled by their epoch.
+        if let Err(error) = shared.app.store.unclaim(vec![claim.ticket], shared.app.clock.now()).await {
+            tracing::error!(delivery = %claim.ticket.id, %error, "a claim was not handed back");
+        }
+        return;
+    };
+    match claim.open {
+        Some(open) => {
+            let ready =
+                Ready { ticket: claim.ticket, tenant, target, event: open.event, payload: open.payload, permit, claimed_at };
+            tokio::spawn(super::send::deliver(Arc::clone(shared), ready));
+        }
+        None => {
+            drop(permit);
+            let at = shared.app.clock.now();
+            let settlement = unsendable(claim.ticket, at, FailReason::PayloadGone, "the payload is gone");
+            match Arc::clone(&shared.unsettled).try_acquire_owned() {
+                Ok(slot) => settle(shared, &tenant, &target, settlement, slot).await,
+                Err(_) => give_back(shared, &claim.ticket, &target).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The delivery engine: takes what accepting hands on, claims what waits on disk, sends, and stores what came of it.
+//!
+//! Each delivery is a task of its own that holds its permits; no task waits for another webhook's receiver. Three
+//! loops stand around them: [`claim`] finds work on disk, [`upkeep`] keeps house, and the dispatcher below starts
+//! sends. Losing any wake-up costs latency only, because every loop looks again by itself.
+
+mod claim;
+mod outcome;
+mod request;
+mod send;
+mod upkeep;
+
+pub use request::{Attempt, BuildError, build};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealpost_core::limits as bound;
+use sealpost_egress::Outbound;
+use sealpost_store::StoreError;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Ready};
+
+/// What the loops and the sends share.
+pub(crate) struct Shared {
+    pub(crate) app: App,
+    pub(crate) outbound: Arc<dyn Outbound>,
+    /// A slot for each send whose outcome is not stored yet.
+    pub(crate) unsettled: Arc<Semaphore>,
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl Shared {
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Sleeps, or returns at once when the engine closes.
+    pub(crate) async fn pause(&self, span: Duration) {
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Engine {
+    app: App,
+    close: watch::Sender<bool>,
+    loops: Vec<JoinHandle<()>>,
+    unsettled: Arc<Semaphore>,
+}
+
+/// What the engine found of an earlier process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenUp {
+    /// Claims whose outcome nobody knows.
+    pub orphans: u64,
+    /// Lanes with deliveries waiting on disk.
+    pub lanes: u64,
+}
+
+impl Engine {
+    /// Takes up what an earlier process left, then begins to work.
+    pub async fn start(
+        app: App,
+        ready: mpsc::UnboundedReceiver<Ready>,
+        outbound: Arc<dyn Outbound>,
+    ) -> Result<(Self, TakenUp), StoreError> {
+        let (close, closing) = watch::channel(false);
+        let unsettled = Arc::new(Semaphore::new(bound::UNSETTLED_MAX));
+        let shared = Arc::new(Shared { app: app.clone(), outbound, unsettled: Arc::clone(&unsettled), closing });
+        let orphans = claim::take_up_orphans(&shared).await?;
+        if orphans > 0 {
+            app.lanes.begin_recovery();
+        }
+        let lanes = claim::find_lanes(&shared).await?;
+        let loops = vec![
+            tokio::spawn(dispatch(Arc::clone(&shared), ready)),
+            tokio::spawn(claim::run(Arc::clone(&shared))),
+            tokio::spawn(upkeep::run(shared)),
+        ];
+        Ok((Self { app, close, loops, unsettled }, TakenUp { orphans, lanes }))
+    }
+
+    /// Stops beginning, lets what was begun end within `limit`, and stores it. What has not ended by then is an
+    /// orphan of the next start. Returns whether everything ended.
+    pub async fn drain(mut self, limit: Duration) -> bool {
+        self.app.lanes.close();
+        // Nobody listens only if every loop has ended already.
+        let _ = self.close.send(true);
+        let ended = async {
+            self.app.lanes.drained().await;
+            // Every slot back means every outcome stored.
+            let _ = self.unsettled.acquire_many(bound::UNSETTLED_MAX as u32).await;
+        };
+        let in_time = tokio::time::timeout(limit, ended).await.is_ok();
+        for work in self.loops.drain(..) {
+            work.abort();
+        }
+        in_time
+    }
+}
+
+/// Starts a task for each delivery that is ready. The queue is bounded by the permits its entries hold.
+async fn dispatch(shared: Arc<Shared>, mut ready: mpsc::UnboundedReceiver<Ready>) {
+    while let Some(ready) = ready.recv().await {
+        tokio::spawn(send::deliver(Arc::clone(&shared), ready));
+    }
+}

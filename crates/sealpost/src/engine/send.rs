@@ -1,0 +1,220 @@
+//! One attempt from permit to stored outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealpost_core::delivery::{AttemptRecord, FailReason, State};
+use sealpost_core::event_type::{Origin, WEBHOOK_FAILING, WEBHOOK_RECOVERED};
+use sealpost_core::health::HealthChange;
+use sealpost_core::limits as bound;
+use sealpost_core::minimise::SummaryForm;
+use sealpost_core::outcome::Outcome;
+use sealpost_core::payload::Payload;
+use sealpost_core::retry::{Ended, NextStep, next_step};
+use sealpost_core::time::Timestamp;
+use sealpost_store::StoreError;
+use sealpost_store::queue::{ClaimTicket, Next, Settled, Settlement};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Shared;
+use super::outcome::{Judged, judge};
+use super::request::{Attempt, BuildError, build};
+use crate::app::Ready;
+use crate::app::gate::SendGate;
+use crate::app::registry::{Target, TenantEntry};
+
+/// Between tries to store an outcome while the store refuses.
+const SETTLE_AGAIN: Duration = Duration::from_millis(200);
+
+pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
+    let Ready { ticket, tenant, target, event, payload, permit, claimed_at } = ready;
+    // No slot: outcomes pile up unstored. Nothing is sent whose outcome could not be kept.
+    let Ok(slot) = Arc::clone(&shared.unsettled).try_acquire_owned() else {
+        drop(permit);
+        return give_back(&shared, &ticket, &target).await;
+    };
+    if shared.is_closing() {
+        drop(permit);
+        return give_back(&shared, &ticket, &target).await;
+    }
+    let app = &shared.app;
+    let entry = tenant.event_type(event.event_type.as_str());
+    let own = entry.as_ref().is_some_and(|entry| entry.event_type.origin == Origin::Own);
+    // A type that was deleted meanwhile has no known summary: `summary` then sends ids only.
+    let summary = entry.as_ref().map_or(SummaryForm::Unknown, |entry| entry.event_type.summary.clone());
+    let started_at = app.clock.now();
+    let started = app.clock.boot();
+    let request = {
+        let keys = tenant.keys();
+        let delivery_id = ticket.id.to_string();
+        let gate = SendGate::new(
+            Arc::clone(&target.gate),
+            target.webhook.version,
+            Arc::clone(&app.clock),
+            claimed_at + bound::START_WINDOW,
+        );
+        match &keys.signing {
+            None => Err(BuildError::Sign("the tenant has no signing key".into())),
+            Some(key) => {
+                let attempt = Attempt {
+                    target: &target,
+                    event: &event,
+                    payload: &payload,
+                    summary: &summary,
+                    delivery_id: &delivery_id,
+                    number: ticket.attempt,
+                    key,
+                    now: app.clock.wall(),
+                    public_url: &app.config.public_url,
+                    defaults: &app.config.defaults,
+                };
+                build(&attempt, Arc::new(gate))
+            }
+        }
+    };
+    drop(payload);
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            drop(permit);
+            tracing::warn!(delivery = %ticket.id, %error, "nothing was sent");
+            let settlement = unsendable(ticket, started_at, FailReason::CannotMinimise, &error.to_string());
+            return settle(&shared, &tenant, &target, settlement, slot).await;
+        }
+    };
+    let result = shared.outbound.send(request).await;
+    let took = app.clock.boot().saturating_sub(started);
+    drop(permit);
+    if let Err(error) = &result
+        && let Some(address) = error.refused_address()
+    {
+        tracing::warn!(delivery = %ticket.id, webhook = %target.webhook.id, %address, "address refused");
+    }
+    let Some(judged) = judge(result, app.clock.wall()) else {
+        drop(slot);
+        return give_back(&shared, &ticket, &target).await;
+    };
+    let now = app.clock.now();
+    let settlement = settlement_of(&shared, &target, ticket, own, judged, started_at, took, now);
+    settle(&shared, &tenant, &target, settlement, slot).await;
+}
+
+#[expect(clippy::too_many_arguments, reason = "an attempt's result is wide; every part is a plain value")]
+fn settlement_of(
+    shared: &Shared,
+    target: &Target,
+    ticket: ClaimTicket,
+    own: bool,
+    judged: Judged,
+    started_at: Timestamp,
+    took: Duration,
+    now: Timestamp,
+) -> Settlement {
+    let app = &shared.app;
+    let ended = Ended {
+        attempt: ticket.attempt,
+        outcome: judged.outcome,
+        asked_wait: judged.asked_wait,
+        only_unknown_before: ticket.only_unknown_before,
+    };
+    let policy = target.webhook.settings.retry(&app.config.defaults);
+    let next = next_of(next_step(policy, ended, now, app.clock.jitter()));
+    let attempt = AttemptRecord {
+        number: ticket.attempt,
+        started_at,
+        took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+        outcome: judged.outcome,
+        http_status: judged.http_status,
+        error: judged.error,
+        excerpt: judged.excerpt,
+    };
+    // Sealpost's own events never alert about themselves.
+    let alert_after = if own { 0 } else { target.webhook.settings.alert_after };
+    Settlement { ticket, attempt, next, alert_after }
+}
+
+pub(super) fn next_of(step: NextStep) -> Next {
+    match step {
+        NextStep::Delivered => Next::End(State::Delivered),
+        NextStep::Fail(reason) => Next::End(State::Failed(reason)),
+        NextStep::RetryAt(at) => Next::RetryAt(at),
+    }
+}
+
+/// The end of a delivery of which nothing may be sent.
+pub(super) fn unsendable(ticket: ClaimTicket, at: Timestamp, reason: FailReason, error: &str) -> Settlement {
+    Settlement {
+        ticket,
+        attempt: AttemptRecord {
+            number: ticket.attempt,
+            started_at: at,
+            took_ms: 0,
+            outcome: Outcome::Protocol,
+            http_status: None,
+            error: Some(format!("nothing was sent: {error}")),
+            excerpt: None,
+        },
+        next: Next::End(State::Failed(reason)),
+        alert_after: 0,
+    }
+}
+
+/// Stores an outcome, however long the store refuses it; then tells the lanes and, if need be, the alarm.
+pub(super) async fn settle(
+    shared: &Arc<Shared>,
+    tenant: &Arc<TenantEntry>,
+    target: &Arc<Target>,
+    settlement: Settlement,
+    slot: OwnedSemaphorePermit,
+) {
+    let ticket = settlement.ticket;
+    let retry_at = match settlement.next {
+        Next::RetryAt(at) => Some(at),
+        Next::End(_) => None,
+    };
+    let answer = loop {
+        match shared.app.store.settle(vec![settlement.clone()]).await {
+            Ok(answers) => break answers.into_iter().next(),
+            Err(StoreError::Closed) => break None,
+            Err(error) => {
+                tracing::error!(delivery = %ticket.id, %error, "an outcome is not stored yet");
+                tokio::time::sleep(SETTLE_AGAIN).await;
+            }
+        }
+    };
+    drop(slot);
+    let Some(Settled::Settled { state, health }) = answer else { return };
+    if let (State::Pending, Some(at)) = (state, retry_at) {
+        shared.app.lanes.note_waiting(ticket.lane, &target.lane, at, shared.app.clock.now());
+    }
+    if let Some(change) = health {
+        alert(shared, tenant, target, change);
+    }
+}
+
+fn alert(shared: &Arc<Shared>, tenant: &Arc<TenantEntry>, target: &Arc<Target>, change: HealthChange) {
+    let name = match change {
+        HealthChange::Failing => WEBHOOK_FAILING,
+        HealthChange::Recovered => WEBHOOK_RECOVERED,
+    };
+    let webhook = target.webhook.id;
+    tracing::warn!(%webhook, name, "webhook health");
+    let Ok(payload) = Payload::parse(&format!("{{\"webhookId\":\"{webhook}\"}}")) else { return };
+    let (app, tenant) = (shared.app.clone(), tenant.tenant.no);
+    tokio::spawn(async move {
+        if let Err(error) = app.publish_own(tenant, name, payload).await {
+            tracing::error!(%webhook, name, %error, "an alert was not published");
+        }
+    });
+}
+
+/// Hands a claim back whose request never began; it is due at once.
+pub(super) async fn give_back(shared: &Arc<Shared>, ticket: &ClaimTicket, target: &Arc<Target>) {
+    let now = shared.app.clock.now();
+    if let Err(error) = shared.app.store.unclaim(vec![*ticket], now).await {
+        // The claim stays; the next start takes it up as unknown.
+        tracing::error!(delivery = %ticket.id, %error, "a claim was not handed back");
+        return;
+    }
+    shared.app.lanes.note_waiting(ticket.lane, &target.lane, now, now);
+}

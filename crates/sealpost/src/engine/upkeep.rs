@@ -1,0 +1,34 @@
+//! Housekeeping between other work: retention, cancelled lanes, bulk redelivery, the listing index.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+
+/// Between slices while there is something to do, so that deliveries come first.
+const BREATH: Duration = Duration::from_millis(2);
+/// Between looks while there is nothing to do.
+const REST: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let app = &shared.app;
+    while !shared.is_closing() {
+        let rows = match app.store.sweep(app.clock.now()).await {
+            Ok(swept) => {
+                for lane in swept.woken {
+                    if let Ok(Some((entry, _))) = app.registry.find(lane.webhook()).await
+                        && let Err(error) = app.wake(entry.tenant.no, lane).await
+                    {
+                        tracing::error!(%error, "a lane was not woken");
+                    }
+                }
+                swept.rows
+            }
+            Err(error) => {
+                tracing::error!(%error, "housekeeping failed");
+                0
+            }
+        };
+        shared.pause(if rows > 0 { BREATH } else { REST }).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! The arrows of ARCHITECTURE.md: which room may use which. Read from the sources themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms of this crate it must not name.
+const FORBIDDEN: [(&str, &[&str]); 4] = [
+    ("api", &["engine", "cli", "serve", "config"]),
+    ("engine", &["api", "cli", "serve", "config"]),
+    ("app", &["api", "engine", "cli", "serve", "config"]),
+    ("clock.rs", &["api", "app", "engine", "cli", "serve", "config"]),
+];
+
+/// Crates that one crate alone may link, by the word their manifest entry begins with.
+const ONE_DOOR: [(&str, &str); 3] = [
+    ("rusqlite", "sealpost-store"),
+    ("hickory-resolver", "sealpost-egress"),
+    ("rustls-native-certs", "sealpost-egress"),
+];
+
+fn sources(path: &Path, found: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            sources(&entry.unwrap().path(), found);
+        }
+    } else if path.extension().is_some_and(|e| e == "rs") {
+        found.push(path.to_owned());
+    }
+}
+
+#[test]
+fn rooms_use_only_what_they_may() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for (room, rooms) in FORBIDDEN {
+        let mut files = Vec::new();
+        sources(&src.join(room), &mut files);
+        assert!(!files.is_empty(), "the room {room} has moved");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for other in rooms {
+                if text.contains(&format!("crate::{other}")) {
+                    wrong.push(format!("{} uses crate::{other}", file.strip_prefix(&src).unwrap().display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_driver_has_one_door() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for entry in fs::read_dir(crates).unwrap() {
+        let folder = entry.unwrap().path();
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        for (driver, door) in ONE_DOOR {
+            let linked = manifest.lines().any(|line| line.starts_with(driver));
+            assert!(!linked || name == door, "{name} links {driver}; only {door} may");
+        }
+    }
+}
+
+#[test]
+fn the_pure_crates_stay_pure() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in ["sealpost-core", "sealpost-signature"] {
+        let manifest = fs::read_to_string(crates.join(name).join("Cargo.toml")).unwrap();
+        let linked = manifest.split("[dev-dependencies]").next().unwrap();
+        for foreign in ["tokio", "hyper", "rusqlite", "rustls", "getrandom", "async-trait"] {
+            assert!(!linked.lines().any(|line| line.starts_with(foreign)), "{name} links {foreign}");
+        }
+    }
+}
