@@ -1,0 +1,7 @@
+//! The engine over the real store, with scripted receivers and a clock that is moved by hand.
+
+mod faults;
+mod isolation;
+mod service;
+mod story;
+mod wire;
