@@ -1,0 +1,391 @@
+//! Tenants, clients, webhooks, event types and signing keys in SQLite.
+//!
+//! Whatever changes what accepting matches against raises the tenant's registry version in the same transaction, and
+//! marks what changed with it; so caches ask for what is newer than they are, at the cost of the change only.
+
+mod webhooks;
+
+pub(crate) use webhooks::{LaneFacts, lane_facts};
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use sealpost_core::dialect::Dialect;
+use sealpost_core::event_type::{EventType, EventTypeName};
+use sealpost_core::id::{ClientId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::key_ring::{KeyRecord, KeyRing};
+use sealpost_core::limits::EVENT_TYPES_PER_TENANT;
+use sealpost_core::secret::Secret;
+use sealpost_core::tenant::Tenant;
+use sealpost_core::time::Timestamp;
+use sealpost_core::webhook::Webhook;
+
+use crate::error::StoreError;
+use crate::page::{Page, PageRequest};
+use crate::registry::{Client, NewTenant, NewWebhook, Registry, RegistryDelta, WebhookChange};
+use crate::sqlite::SqliteStore;
+use crate::sqlite::rows;
+use crate::sqlite::writer::{Cost, Kind, WriteError};
+use crate::vault::{TenantHasher, TenantKey};
+
+#[async_trait]
+impl Registry for SqliteStore {
+    async fn create_tenant(&self, new: NewTenant) -> Result<Option<Tenant>, StoreError> {
+        let (key, wrapped) = self.vault.new_tenant_key(new.id);
+        let keys = seal_keys(&key, &new.keys);
+        let made = self.writer.run(Kind::Registry, Cost::rows(2 + keys.len()), move |conn, _| {
+            insert_tenant(conn, &new, &wrapped, &keys)
+        });
+        let made = made.await?;
+        if let Some(tenant) = &made {
+            self.remember_tenant(tenant.no, key);
+        }
+        Ok(made)
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        let read = |conn: &Connection| {
+            let mut statement =
+                conn.prepare_cached(&format!("SELECT {} FROM tenant ORDER BY no", rows::TENANT_COLUMNS))?;
+            statement.query_and_then([], rows::tenant)?.collect()
+        };
+        self.readers.run(read).await
+    }
+
+    async fn hasher(&self, tenant: TenantNo) -> Result<Option<Arc<TenantHasher>>, StoreError> {
+        Ok(self.known_tenant(tenant).await?.map(|known| known.hasher))
+    }
+
+    async fn create_client(&self, client: Client) -> Result<(), StoreError> {
+        let write = move |conn: &Connection, _: &mut _| {
+            conn.prepare_cached(
+                "INSERT INTO client (id, tenant, name, role, webhook, key_hash, created_at, expires_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute((
+                client.id.bytes(),
+                client.tenant.0,
+                &client.name,
+                client.role.as_str(),
+                client.webhook.as_ref().map(WebhookId::bytes),
+                &client.key_hash,
+                client.created_at.millis(),
+                client.expires_at.map(Timestamp::millis),
+            ))?;
+            Ok(())
+        };
+        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+    }
+
+    async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError> {
+        let write = move |conn: &Connection, _: &mut _| {
+            let mut statement = conn.prepare_cached("DELETE FROM client WHERE id = ?1 AND tenant = ?2")?;
+            Ok(statement.execute((id.bytes(), tenant.0))? > 0)
+        };
+        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+    }
+
+    async fn clients(&self, tenant: TenantNo) -> Result<Vec<Client>, StoreError> {
+        let read = move |conn: &Connection| {
+            let mut statement = conn.prepare_cached(&format!(
+                "SELECT {CLIENT_COLUMNS} FROM client WHERE tenant = ?1 ORDER BY created_at, id"
+            ))?;
+            statement.query_and_then([tenant.0], client)?.collect()
+        };
+        self.readers.run(read).await
+    }
+
+    async fn client_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Client>, StoreError> {
+        let read = move |conn: &Connection| {
+            let mut statement =
+                conn.prepare_cached(&format!("SELECT {CLIENT_COLUMNS} FROM client WHERE key_hash = ?1"))?;
+            statement.query_and_then([key_hash], client)?.next().transpose()
+        };
+        self.readers.run(read).await
+    }
+
+    async fn create_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError> {
+        self.insert_webhook(new).await
+    }
+
+    async fn change_webhook(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        change: WebhookChange,
+        _now: Timestamp,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.update_webhook(tenant, id, change).await
+    }
+
+    async fn delete_webhook(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.bury_webhook(tenant, id, now).await
+    }
+
+    async fn webhook(&self, tenant: TenantNo, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
+        self.read_webhook(tenant, id).await
+    }
+
+    async fn webhooks(
+        &self,
+        tenant: TenantNo,
+        dialect: Option<Dialect>,
+        page: PageRequest<WebhookId>,
+    ) -> Result<Page<Webhook>, StoreError> {
+        self.list_webhooks(tenant, dialect, page).await
+    }
+
+    async fn put_event_type(
+        &self,
+        tenant: TenantNo,
+        event_type: EventType,
+    ) -> Result<Option<()>, StoreError> {
+        let body = rows::event_type_json(&event_type)?;
+        let name = event_type.name;
+        let write = move |conn: &Connection, _: &mut _| {
+            let changed = conn
+                .prepare_cached("UPDATE event_type SET body = ?3 WHERE tenant = ?1 AND name = ?2")?
+                .execute((tenant.0, name.as_str(), &body))?;
+            if changed == 0 {
+                let count: i64 = conn
+                    .prepare_cached("SELECT count(*) FROM event_type WHERE tenant = ?1")?
+                    .query_row([tenant.0], |row| row.get(0))?;
+                if count >= EVENT_TYPES_PER_TENANT as i64 {
+                    return Ok(None);
+                }
+                conn.prepare_cached("INSERT INTO event_type (tenant, name, body) VALUES (?1, ?2, ?3)")?
+                    .execute((tenant.0, name.as_str(), &body))?;
+            }
+            mark(conn, tenant, "types_version")?;
+            Ok(Some(()))
+        };
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
+    }
+
+    async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<bool, StoreError> {
+        let write = move |conn: &Connection, _: &mut _| {
+            let deleted = conn
+                .prepare_cached("DELETE FROM event_type WHERE tenant = ?1 AND name = ?2")?
+                .execute((tenant.0, name.as_str()))?;
+            if deleted > 0 {
+                mark(conn, tenant, "types_version")?;
+            }
+            Ok(deleted > 0)
+        };
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
+    }
+
+    async fn put_keys(
+        &self,
+        tenant: TenantNo,
+        ring: KeyRing,
+        decided_on_version: i64,
+    ) -> Result<bool, StoreError> {
+        let Some(key) = self.tenant_key(tenant).await? else { return Ok(false) };
+        let keys = seal_keys(&key, &ring.keys);
+        let write = move |conn: &Connection, _: &mut _| {
+            // Other changes raise the registry version too; only one of the ring itself spoils the decision.
+            let same: bool = conn
+                .prepare_cached("SELECT keys_version <= ?2 FROM tenant WHERE no = ?1")?
+                .query_row((tenant.0, decided_on_version), |row| row.get(0))?;
+            if same {
+                conn.prepare_cached("DELETE FROM signing_key WHERE tenant = ?1")?.execute([tenant.0])?;
+                insert_keys(conn, tenant, &keys)?;
+                mark(conn, tenant, "keys_version")?;
+            }
+            Ok(same)
+        };
+        self.writer.run(Kind::Registry, Cost::rows(8), write).await
+    }
+
+    async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError> {
+        let Some(key) = self.tenant_key(tenant).await? else {
+            return Err(rows::corrupt("tenant"));
+        };
+        self.readers.run(move |conn| registry_delta(conn, &key, tenant, since)).await
+    }
+}
+
+fn insert_tenant(
+    conn: &Connection,
+    new: &NewTenant,
+    wrapped: &[u8],
+    keys: &[SealedKey],
+) -> Result<Option<Tenant>, WriteError> {
+    let no: Option<i64> = conn
+        .prepare_cached(
+            "INSERT INTO tenant (id, name, subdomain, created_at, retention, wrapped_key, registry_version, \
+             types_version, keys_version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 1, 1) \
+             ON CONFLICT DO NOTHING RETURNING no",
+        )?
+        .query_row(
+            (
+                new.id.bytes(),
+                &new.name,
+                new.subdomain.as_str(),
+                new.created_at.millis(),
+                rows::to_json(&new.retention)?,
+                wrapped,
+            ),
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(no) = no else { return Ok(None) };
+    insert_keys(conn, TenantNo(no), keys)?;
+    Ok(Some(Tenant {
+        no: TenantNo(no),
+        id: new.id,
+        name: new.name.clone(),
+        subdomain: new.subdomain.clone(),
+        created_at: new.created_at,
+        retention: new.retention,
+    }))
+}
+
+/// Raises the registry version and remembers that it was for `what`.
+fn mark(conn: &Connection, tenant: TenantNo, what: &'static str) -> rusqlite::Result<()> {
+    let version = raise_version(conn, tenant)?;
+    conn.prepare_cached(&format!("UPDATE tenant SET {what} = ?2 WHERE no = ?1"))?
+        .execute((tenant.0, version))?;
+    Ok(())
+}
+
+fn raise_version(conn: &Connection, tenant: TenantNo) -> rusqlite::Result<i64> {
+    conn.prepare_cached(
+        "UPDATE tenant SET registry_version = registry_version + 1 WHERE no = ?1 RETURNING registry_version",
+    )?
+    .query_row([tenant.0], |row| row.get(0))
+}
+
+// --- clients ----------------------------------------------------------------------------------------------
+
+const CLIENT_COLUMNS: &str = "id, tenant, name, role, webhook, key_hash, created_at, expires_at";
+
+fn client(row: &Row<'_>) -> Result<Client, WriteError> {
+    let role: String = row.get(3)?;
+    Ok(Client {
+        id: ClientId::from_bytes(row.get(0)?),
+        tenant: TenantNo(row.get(1)?),
+        name: row.get(2)?,
+        role: role.parse().map_err(|_| rows::corrupt("role"))?,
+        webhook: row.get::<_, Option<[u8; 16]>>(4)?.map(WebhookId::from_bytes),
+        key_hash: row.get(5)?,
+        created_at: rows::timestamp(row, 6)?,
+        expires_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+    })
+}
+
+// --- signing keys -----------------------------------------------------------------------------------------
+
+/// A key with its seed sealed, ready for its row.
+struct SealedKey {
+    record: KeyRecord,
+    sealed: Vec<u8>,
+}
+
+fn seal_keys(key: &TenantKey, ring: &[KeyRecord]) -> Vec<SealedKey> {
+    let seal = |record: &KeyRecord| SealedKey {
+        sealed: key.seal_cell("signing_key", record.kid.as_bytes(), "sealed", record.seed.reveal()),
+        record: KeyRecord { seed: Secret::new([0; 32]), ..record.clone() },
+    };
+    ring.iter().map(seal).collect()
+}
+
+fn insert_keys(conn: &Connection, tenant: TenantNo, keys: &[SealedKey]) -> rusqlite::Result<()> {
+    for SealedKey { record, sealed } in keys {
+        let (state, since) = rows::key_state_codes(record.state);
+        conn.prepare_cached(
+            "INSERT INTO signing_key (tenant, kid, public, sealed, created_at, state, since) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            tenant.0,
+            &record.kid,
+            &record.public,
+            sealed,
+            record.created_at.millis(),
+            state,
+            since,
+        ))?;
+    }
+    Ok(())
+}
+
+fn key_ring(conn: &Connection, key: &TenantKey, tenant: TenantNo) -> Result<KeyRing, WriteError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT kid, public, sealed, created_at, state, since FROM signing_key WHERE tenant = ?1 \
+         ORDER BY created_at, state, kid",
+    )?;
+    let record = |row: &Row<'_>| -> Result<KeyRecord, WriteError> {
+        let kid: String = row.get(0)?;
+        let sealed: Vec<u8> = row.get(2)?;
+        let seed = key.open_cell("signing_key", kid.as_bytes(), "sealed", &sealed)?;
+        Ok(KeyRecord {
+            kid,
+            public: row.get(1)?,
+            seed: Secret::new(seed.as_slice().try_into().map_err(|_| rows::corrupt("signing key"))?),
+            created_at: rows::timestamp(row, 3)?,
+            state: rows::key_state(row.get(4)?, row.get(5)?)?,
+        })
+    };
+    let keys = statement.query_and_then([tenant.0], record)?.collect::<Result<_, _>>()?;
+    Ok(KeyRing { keys })
+}
+
+// --- what changed -----------------------------------------------------------------------------------------
+
+fn registry_delta(
+    conn: &Connection,
+    key: &TenantKey,
+    tenant: TenantNo,
+    since: i64,
+) -> Result<RegistryDelta, WriteError> {
+    let (version, types_version, keys_version): (i64, i64, i64) = conn
+        .prepare_cached("SELECT registry_version, types_version, keys_version FROM tenant WHERE no = ?1")?
+        .query_row([tenant.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut delta = RegistryDelta { version, ..RegistryDelta::default() };
+    if since >= version {
+        return Ok(delta);
+    }
+    let mut changed = conn.prepare_cached(&format!(
+        "SELECT {} FROM webhook INDEXED BY webhook_changes \
+         WHERE tenant = ?1 AND version > ?2 AND deleted_at IS NULL ORDER BY version",
+        rows::WEBHOOK_COLUMNS
+    ))?;
+    delta.changed = changed
+        .query_and_then((tenant.0, since), |row| Ok(rows::sealed_webhook(row)?.open(key)?))?
+        .collect::<Result<_, WriteError>>()?;
+    // A cache that begins has nothing that could have been deleted from it.
+    if since > 0 {
+        let mut deleted = conn.prepare_cached(
+            "SELECT no FROM webhook INDEXED BY webhook_changes \
+             WHERE tenant = ?1 AND version > ?2 AND deleted_at IS NOT NULL ORDER BY version",
+        )?;
+        delta.deleted = deleted
+            .query_map((tenant.0, since), |row| Ok(WebhookNo(row.get(0)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+    }
+    if types_version > since {
+        let mut types =
+            conn.prepare_cached("SELECT name, body FROM event_type WHERE tenant = ?1 ORDER BY name")?;
+        let read = |row: &Row<'_>| -> Result<EventType, WriteError> {
+            let (name, body): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(rows::event_type(&name, &body)?)
+        };
+        delta.event_types = Some(types.query_and_then([tenant.0], read)?.collect::<Result<_, _>>()?);
+    }
+    if keys_version > since {
+        delta.keys = Some(key_ring(conn, key, tenant)?);
+    }
+    Ok(delta)
+}
+
+#[cfg(test)]
+mod tests;
