@@ -144,3 +144,20 @@ async fn nothing_of_a_payload_is_readable_in_the_files() {
     };
     assert!(!holds_canary("sealpost.db") && !holds_canary("sealpost.db-wal"));
 }
+
+#[tokio::test]
+async fn numbers_are_never_given_twice_even_if_their_rows_are_gone() {
+    let fixture = Fixture::new().await;
+    let webhook = fixture.webhook(WebhookSettings::default()).await;
+    fixture.accept(vec![event(vec![waiting(&webhook)])]).await;
+    let forget = |conn: &Connection, ctx: &mut WriterCtx| {
+        ctx.keep_numbers(conn)?;
+        conn.execute_batch("DELETE FROM event; DELETE FROM payload; DELETE FROM delivery")?;
+        Ok(())
+    };
+    fixture.store.writer.run(Kind::Upkeep, Cost::rows(3), forget).await.unwrap();
+    let fixture = fixture.restart(|_| ());
+    let ticket = fixture.accept(vec![event(vec![claimed(&webhook)])]).await.remove(0).claims.remove(0);
+    assert_eq!(ticket.delivery.0, 2);
+    assert_eq!(fixture.count("SELECT max(seq) FROM event"), 2);
+}
