@@ -25,16 +25,41 @@ pub const ERASE_EVENTS_MAX: usize = 1000;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum AdminCall {
-    TenantCreate { name: String, subdomain: Subdomain, retention: RetentionView },
+    TenantCreate {
+        name: String,
+        subdomain: Subdomain,
+        retention: RetentionView,
+    },
     TenantList,
-    ClientCreate { tenant: String, name: String, role: Role, webhook: Option<WebhookId>, expires: Option<Expires> },
-    ClientList { tenant: String },
-    ClientDelete { tenant: String, id: ClientId },
-    KeyList { tenant: String },
+    ClientCreate {
+        tenant: String,
+        name: String,
+        role: Role,
+        webhook: Option<WebhookId>,
+        expires: Option<Expires>,
+    },
+    ClientList {
+        tenant: String,
+    },
+    ClientDelete {
+        tenant: String,
+        id: ClientId,
+    },
+    KeyList {
+        tenant: String,
+    },
     /// `now`: also before the next key has been published for long enough.
-    KeyRotate { tenant: String, now: bool },
-    Erase { tenant: String, what: Erase },
-    Backup { to: PathBuf },
+    KeyRotate {
+        tenant: String,
+        now: bool,
+    },
+    Erase {
+        tenant: String,
+        what: Erase,
+    },
+    Backup {
+        to: PathBuf,
+    },
     Doctor,
 }
 
@@ -250,7 +275,9 @@ impl App {
     async fn named(&self, subdomain: &str) -> Result<TenantNo, AdminError> {
         let tenant = self.tenant_by_name(subdomain).await?;
         tenant.map(|tenant| tenant.no).ok_or_else(|| {
-            AdminError::NotFound(format!("there is no tenant `{subdomain}`; `sealpost tenant list` shows them"))
+            AdminError::NotFound(format!(
+                "there is no tenant `{subdomain}`; `sealpost tenant list` shows them"
+            ))
         })
     }
 
@@ -267,7 +294,13 @@ impl App {
         Ok(Some(at))
     }
 
-    async fn audited(&self, tenant: TenantNo, who: &str, what: &str, object: String) -> Result<(), StoreError> {
+    async fn audited(
+        &self,
+        tenant: TenantNo,
+        who: &str,
+        what: &str,
+        object: String,
+    ) -> Result<(), StoreError> {
         self.store.audit(tenant, who.into(), what.into(), object, self.clock.now()).await
     }
 
@@ -297,7 +330,9 @@ impl Erase {
                 Err(AdminError::refused(format!("1 to {ERASE_EVENTS_MAX} events can be erased at once")))
             }
             Erase::Events(ids) => Ok(EraseWhat::Events(ids)),
-            Erase::Range { from, to } if from > to => Err(AdminError::refused("the range ends before it begins")),
+            Erase::Range { from, to } if from > to => {
+                Err(AdminError::refused("the range ends before it begins"))
+            }
             Erase::Range { from, to } => Ok(EraseWhat::Range { from, to }),
         }
     }
@@ -358,7 +393,10 @@ mod tests {
         let parsed: AdminAnswer = serde_json::from_str(answer).unwrap();
         assert_eq!(serde_json::to_string(&parsed).unwrap(), answer);
         assert!(!format!("{parsed:?}").contains("canary"));
-        let call = AdminCall::Erase { tenant: "t".into(), what: Erase::Subject(Hidden(Secret::new("canary".into()))) };
+        let call = AdminCall::Erase {
+            tenant: "t".into(),
+            what: Erase::Subject(Hidden(Secret::new("canary".into()))),
+        };
         assert!(!format!("{call:?}").contains("canary"));
     }
 }

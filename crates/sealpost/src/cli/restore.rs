@@ -1,0 +1,82 @@
+//! `sealpost restore FROM`: a backup in the place of the store, with the erasures made since.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sealpost_store::{StoreError, sqlite};
+use serde_json::json;
+
+use super::StoreArgs;
+use super::client::{Exit, Failure};
+use super::output::{self, OutputArgs};
+use crate::clock::{Clock, SystemClock};
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The backup
+    from: PathBuf,
+    /// Replace the store that is there
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) async fn run(args: RestoreArgs) -> Result<(), Failure> {
+    let config = args.store.load()?;
+    if config.store.exists() && !args.replace {
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("there is a store at {}; --replace puts the backup in its place", config.store.display()),
+        ));
+    }
+    if !args.from.exists() {
+        return Err(Failure::new(Exit::NotFound, format!("there is no backup at {}", args.from.display())));
+    }
+    let (from, replace) = (args.from.clone(), args.replace);
+    let (store, key) = (config.store.clone(), config.master_key_file.clone());
+    let restored = tokio::task::spawn_blocking(move || {
+        sqlite::restore(&from, &store, &key, replace, SystemClock::start().now())
+    });
+    let report = match restored.await {
+        Ok(restored) => restored.map_err(failure)?,
+        Err(error) => return Err(Failure::failed(format!("the restore ended early: {error}"))),
+    };
+    if args.output.json {
+        return output::json(&json!({
+            "store": config.store,
+            "erasuresApplied": report.erasures,
+            "payloadsErased": report.payloads_erased,
+            "pending": report.pending,
+        }));
+    }
+    output::line(format!("restored {} to {}", args.from.display(), config.store.display()))?;
+    output::line(format!(
+        "{} made since the backup applied again, {} erased",
+        output::count(number(report.erasures), "erasure"),
+        output::count(number(report.payloads_erased), "payload")
+    ))?;
+    if report.pending > 0 {
+        output::line(format!(
+            "{} pending in the backup will be sent when the server starts, also if sent since",
+            output::count(number(report.pending), "delivery").replace("deliverys", "deliveries")
+        ))?;
+    }
+    Ok(())
+}
+
+fn number(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn failure(error: StoreError) -> Failure {
+    match error {
+        StoreError::Locked { path } => Failure::new(
+            Exit::Refused,
+            format!("a server is running on {}; stop it before restoring", path.display()),
+        ),
+        other => Failure::failed(other.to_string()),
+    }
+}

@@ -1,0 +1,91 @@
+//! `sealpost tenant create|list`
+
+use clap::{Args, Subcommand};
+use sealpost_core::tenant::{Retention, Subdomain};
+use sealpost_core::time::Span;
+use serde_json::json;
+
+use super::client::Failure;
+use super::output::{self, OutputArgs};
+use super::{NotYet, StoreArgs, admin};
+use crate::app::admin::{AdminAnswer, AdminCall, RetentionView, TenantView};
+
+#[derive(Debug, Args)]
+pub(super) struct TenantArgs {
+    #[command(subcommand)]
+    command: TenantCommand,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum TenantCommand {
+    /// Create a tenant with signing keys of its own
+    Create {
+        /// Its name below the base domain: a-z, 0-9 and hyphens
+        subdomain: Subdomain,
+        /// Its name for people [default: the same]
+        #[arg(long)]
+        name: Option<String>,
+        /// How long payloads are kept after the last delivery was delivered
+        #[arg(long, value_name = "SPAN", default_value_t = Span(Retention::default().payload_after_delivered))]
+        keep_delivered: Span,
+        /// How long payloads are kept after it failed or was cancelled
+        #[arg(long, value_name = "SPAN", default_value_t = Span(Retention::default().payload_after_failed))]
+        keep_failed: Span,
+        /// How long events and deliveries are listed
+        #[arg(long, value_name = "SPAN", default_value_t = Span(Retention::default().metadata))]
+        keep_metadata: Span,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List all tenants
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    #[command(hide = true)]
+    Get(NotYet),
+    #[command(hide = true)]
+    Delete(NotYet),
+}
+
+pub(super) async fn run(args: TenantArgs) -> Result<(), Failure> {
+    let (call, output) = match args.command {
+        TenantCommand::Create { subdomain, name, keep_delivered, keep_failed, keep_metadata, output } => {
+            let retention = RetentionView {
+                payload_after_delivered: keep_delivered,
+                payload_after_failed: keep_failed,
+                metadata: keep_metadata,
+            };
+            let name = name.unwrap_or_else(|| subdomain.as_str().to_owned());
+            (AdminCall::TenantCreate { name, subdomain, retention }, output)
+        }
+        TenantCommand::List { output } => (AdminCall::TenantList, output),
+        TenantCommand::Get(args) => return args.refuse("tenant get"),
+        TenantCommand::Delete(args) => return args.refuse("tenant delete"),
+    };
+    match admin::ask(&args.store, call).await? {
+        AdminAnswer::Tenant(tenant) if output.json => output::json(&json!(tenant)),
+        AdminAnswer::Tenant(tenant) => output::line(table(&[tenant])),
+        AdminAnswer::Tenants(tenants) if output.json => output::json(&json!({ "data": tenants })),
+        AdminAnswer::Tenants(tenants) => output::line(table(&tenants)),
+        other => Err(admin::unexpected(&other)),
+    }
+}
+
+fn table(tenants: &[TenantView]) -> String {
+    let rows = tenants.iter().map(|tenant| {
+        let kept = &tenant.retention;
+        [
+            tenant.subdomain.to_string(),
+            output::safe(&tenant.name).into_owned(),
+            tenant.id.clone(),
+            output::clock(tenant.created_at),
+            output::span(kept.payload_after_delivered.0),
+            output::span(kept.payload_after_failed.0),
+            output::span(kept.metadata.0),
+        ]
+    });
+    output::table(&["tenant", "name", "id", "created", "delivered", "failed", "metadata"], rows)
+}

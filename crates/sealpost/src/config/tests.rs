@@ -1,0 +1,285 @@
+//! Settings as a table: what is set, and what comes of it.
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn with(pairs: &[(&str, &str)]) -> Config {
+    parse(&Flags::default(), &environment(pairs), None).expect("these settings are fine")
+}
+
+/// The refusals of one setting each.
+fn refused(table: &[&[(&str, &str)]], want: Expect) {
+    let mut lines = String::new();
+    for pairs in table {
+        let errors = parse(&Flags::default(), &environment(pairs), None).expect_err("must be refused");
+        for error in errors {
+            lines.push_str(&format!("{error}\n"));
+        }
+    }
+    want.assert_eq(&lines);
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    expect![[r#"
+        Config {
+            listen: 127.0.0.1:8080,
+            tls: None,
+            trusted_proxies: [],
+            metrics_listen: None,
+            store: "./sealpost-data/sealpost.db",
+            master_key_file: "./sealpost-data/master.key",
+            bootstrap_api_key: None,
+            url_policy: Strict,
+            egress: EgressSettings {
+                allow: [],
+                plain_http_loopback: false,
+                ca: None,
+            },
+            defaults: ServerDefaults {
+                timeout_ms: 3000,
+                retry: RetryPolicy {
+                    waits: [
+                        Span(
+                            10s,
+                        ),
+                        Span(
+                            60s,
+                        ),
+                        Span(
+                            360s,
+                        ),
+                    ],
+                },
+                signature_expires: After(
+                    300s,
+                ),
+            },
+            publish_ahead: 2592000s,
+            base_domain: None,
+            public_url: None,
+            log: "info",
+        }"#]]
+    .assert_eq(&without_client(&with(&[])));
+    expect!["http://127.0.0.1:8080/ Some(File(\"./sealpost-data/admin.key\"))"].assert_eq(&client(&[]));
+}
+
+fn without_client(config: &Config) -> String {
+    let text = format!("{config:#?}");
+    let begin = text.find("    client:").unwrap_or(text.len());
+    format!("{}}}", &text[..begin])
+}
+
+fn client(pairs: &[(&str, &str)]) -> String {
+    let client = with(pairs).client;
+    format!("{} {:?}", client.server, client.key)
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let file = "timeout = '1s'\nurl_policy = 'mattr'\nretry.intervals = ['1s', '2s']\n[egress]\nallow = '127.0.0.0/8'";
+    let env = environment(&[("SEALPOST_TIMEOUT", "2s"), ("SEALPOST_LOG", "warn")]);
+    let mut flags = Flags::default();
+    flags.set(Name::Log, Some("debug".into()));
+    flags.set(Name::Listen, None);
+
+    let config = parse(&flags, &env, Some(file)).unwrap();
+
+    assert_eq!(config.log, "debug");
+    assert_eq!(config.defaults.timeout_ms, 2000);
+    assert_eq!(config.url_policy, UrlPolicy::Mattr);
+    assert_eq!(config.defaults.retry.attempts_max(), 3);
+    assert!(config.url_rules().allow_localhost);
+}
+
+#[test]
+fn every_refusal_is_one_sentence() {
+    let long = "1s,".repeat(16) + "1s";
+    refused(
+        &[
+            &[("SEALPOST_LISTEN", "8080")],
+            &[("SEALPOST_LISTEN", "0.0.0.0:8080")],
+            &[("SEALPOST_LISTEN", "[::]:8080"), ("SEALPOST_TLS_CERT", "c.pem")],
+            &[("SEALPOST_TLS_KEY", "k.pem")],
+            &[("SEALPOST_TRUSTED_PROXIES", "10.0.0.0/33")],
+            &[("SEALPOST_METRICS_LISTEN", "0.0.0.0:8080")],
+            &[("SEALPOST_STORE", "postgres://user:pass@db/sealpost")],
+            &[("SEALPOST_STORE", "./data/sealpost.db")],
+            &[("SEALPOST_STORE", "sqlite::memory:")],
+            &[("SEALPOST_BOOTSTRAP_API_KEY", "1234567890123456789012345678901")],
+            &[("SEALPOST_BOOTSTRAP_API_KEY", "12345678901234567890 123456789012")],
+            &[("SEALPOST_URL_POLICY", "lax")],
+            &[("SEALPOST_EGRESS_ALLOW", "localhost")],
+            &[("SEALPOST_EGRESS_HTTP", "on")],
+            &[("SEALPOST_EGRESS_CA", "")],
+            &[("SEALPOST_RETRY_INTERVALS", "10,60")],
+            &[("SEALPOST_RETRY_INTERVALS", "500ms")],
+            &[("SEALPOST_RETRY_INTERVALS", "31d")],
+            &[("SEALPOST_RETRY_INTERVALS", &long)],
+            &[("SEALPOST_TIMEOUT", "3")],
+            &[("SEALPOST_TIMEOUT", "31s")],
+            &[("SEALPOST_SIGNATURE_EXPIRES", "never")],
+            &[("SEALPOST_SIGNATURE_EXPIRES", "1s")],
+            &[("SEALPOST_KEY_PUBLISH_AHEAD", "23h")],
+            &[("SEALPOST_BASE_DOMAIN", "https://example.com")],
+            &[("SEALPOST_BASE_DOMAIN", "192.0.2.1")],
+            &[("SEALPOST_PUBLIC_URL", "http://webhooks.example.com")],
+            &[("SEALPOST_PUBLIC_URL", "https://user@webhooks.example.com")],
+            &[("SEALPOST_LOG", "sealpost=loud")],
+            &[("SEALPOST_SERVER", "http://10.0.0.1:8080")],
+            &[("SEALPOST_LISTENS", "127.0.0.1:1")],
+        ],
+        expect![[r#"
+            SEALPOST_LISTEN must be an address and a port, such as 127.0.0.1:8080.
+            Listening on 0.0.0.0:8080 would take API keys and credentials in the clear: set SEALPOST_TLS_CERT and SEALPOST_TLS_KEY, or name the proxy in front in SEALPOST_TRUSTED_PROXIES.
+            SEALPOST_TLS_CERT needs SEALPOST_TLS_KEY: a certificate without its key serves nobody.
+            SEALPOST_TLS_KEY needs SEALPOST_TLS_CERT: a key without its certificate serves nobody.
+            SEALPOST_TRUSTED_PROXIES must be networks separated by commas, such as 127.0.0.0/8,::1/128.
+            SEALPOST_METRICS_LISTEN and SEALPOST_LISTEN must not be the same address.
+            SEALPOST_STORE names PostgreSQL: Not supported yet.
+            SEALPOST_STORE must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db.
+            SEALPOST_STORE must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db.
+            SEALPOST_BOOTSTRAP_API_KEY must be 32 characters or more.
+            SEALPOST_BOOTSTRAP_API_KEY must be 1 to 1024 printable ASCII characters without spaces.
+            SEALPOST_URL_POLICY must be strict or mattr.
+            SEALPOST_EGRESS_ALLOW must be networks separated by commas, such as 127.0.0.0/8,::1/128.
+            SEALPOST_EGRESS_HTTP must be off or loopback.
+            SEALPOST_EGRESS_CA must name a file.
+            SEALPOST_RETRY_INTERVALS must be 0 to 16 waits separated by commas, such as 10s,60s,360s.
+            SEALPOST_RETRY_INTERVALS a wait must be at least 1s and at most 30d.
+            SEALPOST_RETRY_INTERVALS a wait must be at least 1s and at most 30d.
+            SEALPOST_RETRY_INTERVALS must hold at most 16 waits.
+            SEALPOST_TIMEOUT must be a span such as 10s, 500ms, 5m, 24h or 7d.
+            SEALPOST_TIMEOUT must be at least 100ms and at most 30s.
+            SEALPOST_SIGNATURE_EXPIRES must be a span such as 300s, or off.
+            SEALPOST_SIGNATURE_EXPIRES must be at least 10s and at most 7d.
+            SEALPOST_KEY_PUBLISH_AHEAD must be at least 24h and at most 365d.
+            SEALPOST_BASE_DOMAIN must be a domain name such as webhooks.example.com, without port or path.
+            SEALPOST_BASE_DOMAIN must be a domain name such as webhooks.example.com, without port or path.
+            SEALPOST_PUBLIC_URL must begin with https:// unless it names this machine.
+            SEALPOST_PUBLIC_URL must not have a user name, password, query or fragment.
+            SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
+            SEALPOST_SERVER must begin with https:// unless it names this machine.
+            SEALPOST_LISTENS is not a setting of this release.
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_is_refused_key_by_key() {
+    for (text, said) in [
+        ("listne = '127.0.0.1:1'", "`listne` in the configuration file is not a setting of this release."),
+        (
+            "[egress]\nproxy = 'x'",
+            "`egress.proxy` in the configuration file is not a setting of this release.",
+        ),
+        ("[console]\na = 1", "`console` in the configuration file is not a setting of this release."),
+        (
+            "bootstrap_api_key = 'x'",
+            "`bootstrap_api_key` in the configuration file is not a setting of this release.",
+        ),
+        ("timeout = 3", "`timeout` must be a string, or an array of strings where several are meant."),
+        ("timeout = '3'", "`timeout` must be a span such as 10s, 500ms, 5m, 24h or 7d."),
+    ] {
+        let errors = parse(&Flags::default(), &BTreeMap::new(), Some(text)).unwrap_err();
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
+    }
+    let errors = parse(&Flags::default(), &BTreeMap::new(), Some("secret-line = = 1")).unwrap_err();
+    assert!(matches!(&errors[..], [ConfigError::Toml(why)] if !why.contains("secret")));
+}
+
+#[test]
+fn all_errors_come_at_once() {
+    let env =
+        environment(&[("SEALPOST_TIMEOUT", "x"), ("SEALPOST_LOGS", "x"), ("SEALPOST_EGRESS_HTTP", "x")]);
+    assert_eq!(parse(&Flags::default(), &env, Some("x = 1")).unwrap_err().len(), 4);
+}
+
+#[test]
+fn listening_beyond_this_machine_needs_tls_or_a_proxy() {
+    for pairs in [
+        [("SEALPOST_TLS_CERT", "c.pem"), ("SEALPOST_TLS_KEY", "k.pem")].as_slice(),
+        &[("SEALPOST_TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8")],
+    ] {
+        with(&[pairs, &[("SEALPOST_LISTEN", "0.0.0.0:443")]].concat());
+    }
+    assert_eq!(with(&[("SEALPOST_LISTEN", "[::1]:0")]).listen.port(), 0);
+}
+
+#[test]
+fn where_loopback_may_be_dialled_localhost_may_be_registered() {
+    for (networks, covers) in [
+        ("127.0.0.0/8", true),
+        ("127.0.0.1", true),
+        ("::1/128", true),
+        ("0.0.0.0/0", true),
+        ("10.0.0.0/8", false),
+        ("", false),
+    ] {
+        let rules = with(&[("SEALPOST_EGRESS_ALLOW", networks)]).url_rules();
+        assert_eq!(rules.allow_localhost, covers, "{networks}");
+    }
+}
+
+#[test]
+fn no_waits_means_no_retries() {
+    assert_eq!(with(&[("SEALPOST_RETRY_INTERVALS", "")]).defaults.retry.attempts_max(), 1);
+}
+
+#[test]
+fn openings_are_warned_about() {
+    assert_eq!(with(&[]).warnings(), Vec::<String>::new());
+    let config = with(&[("SEALPOST_EGRESS_HTTP", "loopback"), ("SEALPOST_EGRESS_ALLOW", "127.0.0.1/8")]);
+    expect![[r#"
+        SEALPOST_EGRESS_HTTP=loopback: webhooks on this machine may be plain http; for development only
+        SEALPOST_EGRESS_ALLOW: deliveries may reach networks that are not public: 127.0.0.0/8"#]]
+    .assert_eq(&config.warnings().join("\n"));
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let key = "spk_canary-canary-canary-canary-0123";
+    let shown = format!("{:?}", with(&[("SEALPOST_BOOTSTRAP_API_KEY", key), ("SEALPOST_API_KEY", key)]));
+    assert!(!shown.contains("canary"), "{shown}");
+    for (name, value) in [("SEALPOST_BOOTSTRAP_API_KEY", "canary"), ("SEALPOST_STORE", "postgres://canary")] {
+        let errors = parse(&Flags::default(), &environment(&[(name, value)]), None).unwrap_err();
+        assert!(!format!("{errors:?}").contains("canary"), "{errors:?}");
+    }
+}
+
+#[test]
+fn commands_find_the_server_of_this_machine() {
+    for (pairs, found) in [
+        (
+            [("SEALPOST_LISTEN", "127.0.0.1:9000")].as_slice(),
+            "http://127.0.0.1:9000/ Some(File(\"./sealpost-data/admin.key\"))",
+        ),
+        (
+            &[("SEALPOST_STORE", "sqlite:/var/lib/s/s.db")],
+            "http://127.0.0.1:8080/ Some(File(\"/var/lib/s/admin.key\"))",
+        ),
+        (
+            &[("SEALPOST_LISTEN", "0.0.0.0:9000"), ("SEALPOST_TRUSTED_PROXIES", "10.0.0.0/8")],
+            "http://127.0.0.1:9000/ Some(File(\"./sealpost-data/admin.key\"))",
+        ),
+        (
+            &[("SEALPOST_BOOTSTRAP_API_KEY", "12345678901234567890123456789012")],
+            "http://127.0.0.1:8080/ Some(Given([secret]))",
+        ),
+        // A key that was not named for it is never shown to another machine.
+        (&[("SEALPOST_SERVER", "https://webhooks.example.com/")], "https://webhooks.example.com/ None"),
+        (
+            &[("SEALPOST_SERVER", "https://webhooks.example.com/hooks/"), ("SEALPOST_API_KEY", "spk_x")],
+            "https://webhooks.example.com/hooks Some(Given([secret]))",
+        ),
+    ] {
+        assert_eq!(client(pairs), found);
+    }
+}
