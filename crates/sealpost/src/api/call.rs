@@ -1,0 +1,133 @@
+//! One admitted call, as its handler sees it.
+
+use std::sync::{Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
+use sealpost_core::role::Role;
+use serde_json::Value;
+
+use super::ApiState;
+use super::auth::Host;
+use super::body;
+use super::problem::{Location, Problem};
+use super::query::Query;
+use crate::app::App;
+use crate::app::clients::Caller;
+
+pub(super) struct Call {
+    pub(super) state: ApiState,
+    /// `/core` if the caller wrote it, so that links come back the way they were asked for.
+    pub(super) base: &'static str,
+    pub(super) host: Host,
+    pub(super) caller: Option<Caller>,
+    pub(super) params: Vec<(String, String)>,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    body: Unread,
+}
+
+/// A body nobody has read. The lock is never waited for: it makes what can only be moved shareable, so that a call
+/// can be lent across an await.
+struct Unread(Mutex<Body>);
+
+impl Call {
+    #[expect(clippy::too_many_arguments, reason = "a call is made in one place")]
+    pub(super) fn new(
+        state: ApiState,
+        base: &'static str,
+        host: Host,
+        caller: Option<Caller>,
+        params: Vec<(String, String)>,
+        query: Query,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Self {
+        Self { state, base, host, caller, params, query, headers, body: Unread(Mutex::new(body)) }
+    }
+
+    /// The body, once; empty ever after.
+    pub(super) fn take_body(&mut self) -> Body {
+        std::mem::take(self.body.0.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.state.app
+    }
+
+    /// Whoever called; every route but the public ones has one.
+    pub(super) fn caller(&self) -> Result<&Caller, Problem> {
+        self.caller.as_ref().ok_or(Problem::Unauthorized)
+    }
+
+    pub(super) fn tenant(&self) -> Result<TenantNo, Problem> {
+        Ok(self.caller()?.tenant)
+    }
+
+    /// The one webhook whose deliveries the caller may see; `None`: all of the tenant's. A subscriber without a
+    /// webhook, which nothing makes, sees nothing.
+    pub(super) fn bound_to(&self) -> Result<Option<WebhookId>, Problem> {
+        let caller = self.caller()?;
+        match caller.role {
+            Role::Subscriber => caller.webhook.map(Some).ok_or(Problem::Forbidden),
+            _ => Ok(None),
+        }
+    }
+
+    /// A path parameter as it was written, percent-decoded.
+    pub(super) fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A UUID in the path.
+    pub(super) fn id<Id: std::str::FromStr>(&self) -> Result<Id, Problem> {
+        let text = self.param("id");
+        text.parse().map_err(|_| Problem::invalid(Location::Params, "id", "Invalid value", Some(text.into())))
+    }
+
+    /// 404 about the id in the path.
+    pub(super) fn no_such(&self) -> Problem {
+        Problem::no_such("id", self.param("id"))
+    }
+
+    /// The webhook in the path of a Sealpost call: its UUID, or its number as the Truvera face prints it.
+    pub(super) async fn webhook(&self) -> Result<WebhookId, Problem> {
+        match self.webhook_number(self.param("id")) {
+            Some(no) => self.numbered(no).await?.ok_or_else(|| self.no_such()),
+            None => self.id(),
+        }
+    }
+
+    /// A webhook named in the query.
+    pub(super) async fn webhook_in_query(&self, name: &str) -> Result<Option<WebhookId>, Problem> {
+        let Some(text) = self.query.text(name) else { return Ok(None) };
+        let refused = |msg: &str| Problem::invalid(Location::Query, name, msg, Some(text.into()));
+        match self.webhook_number(text) {
+            Some(no) => self.numbered(no).await?.map(Some).ok_or_else(|| refused("Resource Not Found")),
+            None => text.parse().map(Some).map_err(|_| refused("Invalid value")),
+        }
+    }
+
+    fn webhook_number(&self, text: &str) -> Option<WebhookNo> {
+        let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        decimal.then(|| text.parse().ok().map(WebhookNo))?
+    }
+
+    async fn numbered(&self, no: WebhookNo) -> Result<Option<WebhookId>, Problem> {
+        let entry = self.app().tenant(self.tenant()?).await?;
+        Ok(entry.target(no).map(|target| target.webhook.id))
+    }
+
+    /// The JSON body.
+    pub(super) async fn json(&mut self) -> Result<Value, Problem> {
+        let body = self.take_body();
+        body::json(body, &self.headers, &self.state.bodies).await
+    }
+
+    /// The JSON body, or nothing.
+    pub(super) async fn json_if_any(&mut self) -> Result<Option<Value>, Problem> {
+        let body = self.take_body();
+        body::json_if_any(body, &self.headers, &self.state.bodies).await
+    }
+}

@@ -1,0 +1,4 @@
+//! MATTR VII's own calls, exactly as its clients know them.
+
+pub(super) mod jwks;
+pub(super) mod webhooks;

@@ -1,0 +1,135 @@
+//! `/v1/webhooks` and `/v1/webhooks/{id}`: the object is exactly `{id, events, url, disabled}`.
+//!
+//! Webhooks of the other dialect do not exist on this face.
+
+use std::collections::HashSet;
+
+use axum::response::Response;
+use sealpost_core::dialect::Dialect;
+use sealpost_core::event_type::EventTypeName;
+use sealpost_core::id::WebhookId;
+use sealpost_core::settings::WebhookSettings;
+use sealpost_core::target_url::{TargetUrl, UrlRules};
+use sealpost_core::webhook::{Subscription, Webhook};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::call::Call;
+use crate::api::fields::{Fields, boolean, text};
+use crate::api::problem::{Location, Problem};
+use crate::api::{answer, cursor};
+use crate::app::webhooks::{WebhookInput, WebhookRefused};
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: WebhookId,
+    events: &'a [EventTypeName],
+    url: &'a str,
+    disabled: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(webhook: &'a Webhook) -> Self {
+        Self {
+            id: webhook.id,
+            events: webhook.subscription.named(),
+            url: webhook.url.shown(),
+            disabled: webhook.disabled,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    data: Vec<Shown<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> {
+    let input = input(call.json().await?, &call.app().config.url_rules, None)?;
+    let created =
+        call.app().create_webhook(call.tenant()?, Dialect::Mattr, input, WebhookSettings::default()).await;
+    let webhook = created.map_err(|refused| problem(&call, refused))?;
+    answer::created(&format!("{}/v1/webhooks/{}", call.base, webhook.id), &Shown::of(&webhook))
+}
+
+pub(in crate::api) async fn list(call: Call) -> Result<Response, Problem> {
+    let page = call.query.page()?;
+    let page = call.app().webhooks(call.tenant()?, Some(Dialect::Mattr), page).await?;
+    let next_cursor = cursor::next(&page, |webhook| (webhook.created_at, webhook.id));
+    answer::ok(&List { data: page.rows.iter().map(Shown::of).collect(), next_cursor })
+}
+
+pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
+    let found = call.app().webhook(call.tenant()?, call.id()?).await;
+    let webhook = found.map_err(|refused| problem(&call, refused))?;
+    match webhook.dialect {
+        Dialect::Mattr => answer::ok(&Shown::of(&webhook)),
+        Dialect::Truvera => Err(call.no_such()),
+    }
+}
+
+pub(in crate::api) async fn replace(mut call: Call) -> Result<Response, Problem> {
+    let id = call.id()?;
+    let input = input(call.json().await?, &call.app().config.url_rules, Some(id))?;
+    let replaced = call.app().replace_webhook(call.tenant()?, id, Dialect::Mattr, input).await;
+    answer::ok(&Shown::of(&replaced.map_err(|refused| problem(&call, refused))?))
+}
+
+pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {
+    let deleted = call.app().delete_webhook(call.tenant()?, call.id()?, Dialect::Mattr).await;
+    deleted.map_err(|refused| problem(&call, refused))?;
+    Ok(answer::no_content())
+}
+
+/// Reads `{events, url, disabled?}`. `id`: the one in the path of a `PUT`, whose body may repeat it, so that an
+/// object that was read can be put back.
+fn input(body: Value, rules: &UrlRules, id: Option<WebhookId>) -> Result<WebhookInput, Problem> {
+    let mut fields = Fields::of(body)?;
+    if let Some(id) = id {
+        fields.optional("id", |value| match text(value)?.parse() {
+            Ok(given) if id == given => Ok(()),
+            _ => Err("must be the id in the path".to_owned()),
+        });
+    }
+    let name = |value: &Value| EventTypeName::parse(text(value)?).map_err(|error| error.to_string());
+    let events = fields.list("events", name, some_and_distinct);
+    let url =
+        fields.required("url", |value| TargetUrl::parse(text(value)?, rules).map_err(|e| e.to_string()));
+    let disabled = fields.optional("disabled", boolean).unwrap_or(false);
+    fields.finish()?;
+    match (events, url) {
+        (Some(events), Some(url)) => {
+            Ok(WebhookInput { subscription: Subscription::Types(events), url, disabled })
+        }
+        // Whatever was missing was reported by `finish`.
+        _ => Err(Problem::Internal),
+    }
+}
+
+/// The error carries the position it is about; one past the end is about the whole list.
+fn some_and_distinct(names: &[EventTypeName]) -> Result<(), (usize, String)> {
+    if names.is_empty() {
+        return Err((0, "must hold at least one event type".into()));
+    }
+    let mut seen = HashSet::with_capacity(names.len());
+    match names.iter().position(|name| !seen.insert(name)) {
+        Some(index) => Err((index, "must not be repeated".into())),
+        None => Ok(()),
+    }
+}
+
+/// What a refused verb means to the caller; also for Sealpost's own calls about a webhook.
+pub(in crate::api) fn problem(call: &Call, refused: WebhookRefused) -> Problem {
+    match refused {
+        WebhookRefused::NotFound => call.no_such(),
+        WebhookRefused::UnknownType { index, ref name } => {
+            let value = Value::from(name.as_str());
+            Problem::invalid(Location::Body, &format!("events[{index}]"), &refused, Some(value))
+        }
+        WebhookRefused::TooMany => Problem::Conflict(refused.to_string()),
+        WebhookRefused::Store(error) => error.into(),
+    }
+}

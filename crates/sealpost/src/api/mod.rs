@@ -1,0 +1,147 @@
+//! The HTTP face: [`routes`] lists every call on one page, and the router, the role check, the answer to a wrong
+//! method and the OpenAPI document are all made from that list, so that they cannot disagree.
+//!
+//! A call is: find the route, judge host, credential and role, judge the query, then let the route's handler read the
+//! body and ask a verb of [`crate::app`]. Nothing here imports the engine or the command line.
+
+mod answer;
+mod auth;
+mod body;
+mod call;
+mod cursor;
+mod fields;
+mod mattr;
+mod native;
+pub mod openapi;
+mod operations;
+mod problem;
+mod query;
+mod route;
+mod routes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use sealpost_store::inbox::AcceptedEvent;
+
+use crate::app::App;
+use body::BodyBudget;
+use call::Call;
+use problem::Problem;
+use route::Route;
+use routes::ROUTES;
+
+/// Older MATTR clients call `/core/v1/webhooks...`; it is the same resource.
+const WEBHOOKS: &str = "/v1/webhooks";
+const BASES: [&str; 2] = ["", "/core"];
+
+/// What every call gets; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    pub app: App,
+    /// Answered by `/readyz`: set when the engine runs, unset when draining begins.
+    pub ready: Arc<AtomicBool>,
+    bodies: BodyBudget,
+    /// Events stored since start, for metrics.
+    accepted: Arc<AtomicU64>,
+}
+
+impl ApiState {
+    pub fn new(app: App, ready: Arc<AtomicBool>) -> Self {
+        Self { app, ready, bodies: BodyBudget::new(), accepted: Arc::default() }
+    }
+
+    fn count_accepted(&self, events: &[AcceptedEvent]) {
+        let new = events.iter().filter(|event| !event.repeated).count();
+        self.accepted.fetch_add(new as u64, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// Every route of the table, both spellings where there are two; everything else is 404 or 405 in the JSON shape.
+pub fn router(state: ApiState) -> Router {
+    let mut paths: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
+    for route in &ROUTES {
+        paths.entry(route.path).or_default().push(route);
+    }
+    let mut router = Router::new();
+    for (path, routes) in paths {
+        for base in bases(path) {
+            router = router.route(&format!("{base}{path}"), methods(base, &routes));
+        }
+    }
+    router.fallback(|| async { Problem::not_found() }).with_state(state)
+}
+
+/// `GET /metrics` without a credential, for a listener of its own that only the operator reaches.
+pub fn metrics_router(state: ApiState) -> Router {
+    let metrics = |State(state): State<ApiState>| async move { operations::metrics_text(&state).await };
+    Router::new()
+        .route("/metrics", axum::routing::get(metrics))
+        .fallback(|| async { Problem::not_found() })
+        .with_state(state)
+}
+
+fn bases(path: &str) -> &'static [&'static str] {
+    if path.starts_with(WEBHOOKS) { &BASES } else { &BASES[..1] }
+}
+
+fn methods(base: &'static str, routes: &[&'static Route]) -> MethodRouter<ApiState> {
+    let mut methods = MethodRouter::new();
+    let mut allow: Vec<&str> = Vec::new();
+    for route in routes.iter().copied() {
+        allow.extend(route.method.allows());
+        methods = methods.on(
+            route.method.filter(),
+            move |State(state): State<ApiState>, params: Params, request: Request| async move {
+                answer(state, base, route, params, request).await.unwrap_or_else(IntoResponse::into_response)
+            },
+        );
+    }
+    let allow = allow.join(", ");
+    methods.fallback(move || {
+        let allow = allow.clone();
+        async move { Problem::MethodNotAllowed { allow } }
+    })
+}
+
+type Params = Result<RawPathParams, RawPathParamsRejection>;
+
+async fn answer(
+    state: ApiState,
+    base: &'static str,
+    route: &'static Route,
+    params: Params,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let host = auth::Host::of(&head, state.app.config.base_domain.as_deref());
+    let caller = auth::admit(&state.app, route, &head.headers, &host).await?;
+    let params = params.map_err(|_| Problem::Refused("the path is not UTF-8".into()))?;
+    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let query = query::Query::parse(head.uri.query().unwrap_or_default(), route.query)?;
+    let credentialed = caller.is_some();
+    let call = Call::new(state, base, host, caller, params, query, head.headers, body);
+    // In a task of its own: a caller who hangs up must not stop a change between the store and the memory of it.
+    let answered = tokio::spawn((route.handler)(call)).await;
+    let mut response = match answered {
+        Ok(answered) => answered?,
+        Err(error) => {
+            tracing::error!(operation = route.operation, %error, "a call ended without an answer");
+            return Err(Problem::Internal);
+        }
+    };
+    if credentialed {
+        answer::not_to_be_stored(&mut response);
+    }
+    Ok(response)
+}

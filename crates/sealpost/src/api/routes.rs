@@ -1,0 +1,115 @@
+//! Every route of the service on one page: what is called how, by whom, with what, and what comes back.
+//!
+//! Everything below `/v1/webhooks` is also served below `/core/v1/webhooks`.
+
+use sealpost_core::role::Permission::{
+    Erase, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadDeliveries, ReadEventTypes,
+    ReadSecrets, RepairDeliveries,
+};
+use sealpost_core::role::Role;
+
+use super::mattr::{jwks, webhooks};
+use super::native::{deliveries, erasures, event_types, events, publish, secrets, settings};
+use super::operations;
+use super::route::Method::{Delete, Get, Post, Put};
+use super::route::Takes::{Events, Json, Optional};
+use super::route::{Gives, Param, ParamKind, Route};
+
+const fn gives(status: u16, schema: &'static str, about: &'static str) -> Gives {
+    Gives { status, schema: Some(schema), about }
+}
+
+const EMPTY: &[Gives] = &[Gives { status: 204, schema: None, about: "Done" }];
+
+const fn param(name: &'static str, kind: ParamKind, about: &'static str) -> Param {
+    Param { name, kind, about }
+}
+
+const LIMIT: Param = param("limit", ParamKind::Limit, "Objects on a page");
+const CURSOR: Param = param("cursor", ParamKind::Text, "`nextCursor` of the page before");
+const FROM: Param = param("from", ParamKind::Time, "Not before this time");
+const TO: Param = param("to", ParamKind::Time, "Not after this time");
+const TYPE: Param = param("type", ParamKind::Text, "Of this event type");
+const WEBHOOK: Param = param("webhookId", ParamKind::Text, "To this webhook");
+const EVENT: Param = param("eventId", ParamKind::Uuid, "Of this event");
+const STATUS: Param =
+    param("status", ParamKind::OneOf(&["pending", "delivered", "failed", "cancelled"]), "In this state");
+const INCLUDE: Param =
+    param("include", ParamKind::OneOf(&["payload"]), "Adds the payload (`admin`, `subscriber`)");
+const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "Only counts");
+const PAGE: &[Param] = &[LIMIT, CURSOR];
+
+#[rustfmt::skip]
+pub(super) static ROUTES: [Route; 30] = [
+    // MATTR VII's own
+    Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
+        .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
+    Route::new(Get, "/v1/webhooks", ManageWebhooks, "listWebhooks", "List webhooks, newest first", |c| Box::pin(webhooks::list(c)))
+        .query(PAGE).gives(&[gives(200, "WebhookList", "One page")]),
+    Route::new(Get, "/v1/webhooks/jwks", Public, "getWebhookJwks", "The keys that sign deliveries", |c| Box::pin(jwks::get(c)))
+        .gives(&[gives(200, "Jwks", "Signing key, next one and retired ones")]).fails(&[404, 503]),
+    Route::new(Get, "/v1/webhooks/{id}", ManageWebhooks, "getWebhook", "Get a webhook", |c| Box::pin(webhooks::get(c)))
+        .gives(&[gives(200, "Webhook", "Found")]),
+    Route::new(Put, "/v1/webhooks/{id}", ManageWebhooks, "updateWebhook", "Replace a webhook", |c| Box::pin(webhooks::replace(c)))
+        .takes(Json("WebhookReplacement")).gives(&[gives(200, "Webhook", "Replaced")]),
+    Route::new(Delete, "/v1/webhooks/{id}", ManageWebhooks, "deleteWebhook", "Delete a webhook", |c| Box::pin(webhooks::delete(c)))
+        .gives(EMPTY),
+
+    // Publishing
+    Route::new(Post, "/v1/webhooks/events", Publish, "publishEvents", "Publish one event or several", |c| Box::pin(publish::publish(c)))
+        .takes(Events).gives(&[gives(202, "Published", "Stored, and delivered from now on"), gives(200, "Published", "Accepted before: the first result")]).fails(&[409]),
+    Route::new(Get, "/v1/webhooks/events", ReadDeliveries, "listEvents", "List events, newest first", |c| Box::pin(events::list(c)))
+        .refuses(&[Role::Subscriber]).query(&[TYPE, FROM, TO, LIMIT, CURSOR]).gives(&[gives(200, "EventList", "One page")]),
+    Route::new(Get, "/v1/webhooks/events/{id}", ReadDeliveries, "getEvent", "Get an event and its deliveries", |c| Box::pin(events::get(c)))
+        .query(&[INCLUDE]).gives(&[gives(200, "Event", "Found")]),
+    Route::new(Delete, "/v1/webhooks/events/{id}/payload", Erase, "erasePayload", "Erase the payload of an event", |c| Box::pin(erasures::erase_one(c)))
+        .gives(EMPTY),
+    Route::new(Post, "/v1/webhooks/erasures", Erase, "erasePayloads", "Erase payloads by subject, event or time", |c| Box::pin(erasures::erase(c)))
+        .takes(Json("ErasureInput")).gives(&[gives(202, "Erasure", "Nothing opens any more")]),
+
+    // Deliveries
+    Route::new(Get, "/v1/webhooks/deliveries", ReadDeliveries, "listDeliveries", "List deliveries, newest first", |c| Box::pin(deliveries::list(c)))
+        .query(&[WEBHOOK, EVENT, STATUS, TYPE, FROM, TO, LIMIT, CURSOR]).gives(&[gives(200, "DeliveryList", "One page")]),
+    Route::new(Get, "/v1/webhooks/deliveries/{id}", ReadDeliveries, "getDelivery", "Get a delivery and its attempts", |c| Box::pin(deliveries::get(c)))
+        .gives(&[gives(200, "DeliveryDetail", "Found")]),
+    Route::new(Post, "/v1/webhooks/deliveries/{id}/redeliver", RepairDeliveries, "redeliver", "Deliver an event to its webhook again", |c| Box::pin(deliveries::redeliver(c)))
+        .gives(&[gives(202, "Delivery", "The new delivery")]).fails(&[409]),
+    Route::new(Post, "/v1/webhooks/deliveries/{id}/cancel", RepairDeliveries, "cancelDelivery", "Cancel a pending delivery", |c| Box::pin(deliveries::cancel(c)))
+        .gives(&[gives(200, "Delivery", "No attempt begins any more")]).fails(&[409]),
+    Route::new(Post, "/v1/webhooks/{id}/redeliver", RepairDeliveries, "redeliverAll", "Deliver many events to a webhook again", |c| Box::pin(deliveries::redeliver_all(c)))
+        .query(&[DRY_RUN]).takes(Json("RedeliveryFilter")).gives(&[gives(202, "Count", "So many are made (dry run: would be)")]).fails(&[409]),
+    Route::new(Post, "/v1/webhooks/{id}/test", RepairDeliveries, "testWebhook", "Send a realistic sample event to a webhook", |c| Box::pin(publish::test(c)))
+        .takes(Optional("TestInput")).gives(&[gives(202, "PublishedEvent", "Accepted")]),
+
+    // Settings and secrets of a webhook
+    Route::new(Get, "/v1/webhooks/{id}/settings", ManageWebhooks, "getSettings", "Get the settings of a webhook", |c| Box::pin(settings::get(c)))
+        .gives(&[gives(200, "Settings", "Every setting with the value in force")]),
+    Route::new(Put, "/v1/webhooks/{id}/settings", ManageWebhooks, "putSettings", "Replace the settings of a webhook", |c| Box::pin(settings::put(c)))
+        .takes(Json("SettingsInput")).gives(&[gives(200, "Settings", "Every setting with the value in force")]),
+    Route::new(Get, "/v1/webhooks/{id}/secret", ReadSecrets, "getSecret", "Get the Standard Webhooks secret", |c| Box::pin(secrets::get(c)))
+        .gives(&[gives(200, "Secret", "The newest secret")]),
+    Route::new(Post, "/v1/webhooks/{id}/secret/rotate", ReadSecrets, "rotateSecret", "Make a new Standard Webhooks secret", |c| Box::pin(secrets::rotate(c)))
+        .takes(Optional("RotationInput")).gives(&[gives(200, "RotatedSecret", "The new secret")]),
+
+    // The catalogue of event types
+    Route::new(Get, "/v1/webhooks/event-types", ReadEventTypes, "listEventTypes", "List event types by name", |c| Box::pin(event_types::list(c)))
+        .query(PAGE).gives(&[gives(200, "EventTypeList", "One page")]),
+    Route::new(Post, "/v1/webhooks/event-types", ManageEventTypes, "createEventType", "Register an event type", |c| Box::pin(event_types::create(c)))
+        .takes(Json("EventTypeInput")).gives(&[gives(201, "EventType", "Registered")]).fails(&[409]),
+    Route::new(Get, "/v1/webhooks/event-types/{name}", ReadEventTypes, "getEventType", "Get an event type", |c| Box::pin(event_types::get(c)))
+        .gives(&[gives(200, "EventType", "Found")]),
+    Route::new(Put, "/v1/webhooks/event-types/{name}", ManageEventTypes, "putEventType", "Replace an event type", |c| Box::pin(event_types::replace(c)))
+        .takes(Json("EventTypeReplacement")).gives(&[gives(200, "EventType", "Replaced")]).fails(&[409]),
+    Route::new(Delete, "/v1/webhooks/event-types/{name}", ManageEventTypes, "deleteEventType", "Delete an event type", |c| Box::pin(event_types::delete(c)))
+        .gives(EMPTY).fails(&[409]),
+
+    // Operations
+    Route::new(Get, "/livez", Public, "livez", "Whether the process answers", |c| Box::pin(operations::livez(c)))
+        .gives(&[gives(200, "Health", "It does")]),
+    Route::new(Get, "/readyz", Public, "readyz", "Whether events are taken and delivered", |c| Box::pin(operations::readyz(c)))
+        .gives(&[gives(200, "Health", "They are")]).fails(&[503]),
+    Route::new(Get, "/openapi.json", Public, "openapi", "This document", |c| Box::pin(operations::openapi(c)))
+        .gives(&[gives(200, "Anything", "OpenAPI 3.1")]),
+    Route::new(Get, "/metrics", Operate, "metrics", "Counters for Prometheus", |c| Box::pin(operations::metrics(c)))
+        .gives(&[gives(200, "Metrics", "Prometheus text")]),
+];

@@ -1,0 +1,15 @@
+//! The whole router over a real store: every call, every refusal, with status and body.
+//!
+//! Every answer of every test is held against the OpenAPI document: its status must be listed for the call, its body
+//! must have exactly the members of the schema.
+
+mod deliveries;
+mod event_types;
+mod events;
+mod operations;
+mod publish;
+mod settings;
+mod support;
+mod table;
+mod tenants;
+mod webhooks;
