@@ -61,7 +61,11 @@ pub(super) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     if report.pending > 0 {
         output::line(format!(
             "{} pending in the backup will be sent when the server starts, also if sent since",
-            output::count(number(report.pending), "delivery").replace("deliverys", "deliveries")
+            if report.pending == 1 {
+                "1 delivery".to_owned()
+            } else {
+                format!("{} deliveries", report.pending)
+            }
         ))?;
     }
     Ok(())

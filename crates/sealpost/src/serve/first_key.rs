@@ -39,14 +39,13 @@ pub(super) async fn ensure(
             ClientRefused::Store(error) => ServeError::Store(error),
             other => ServeError::FirstKey { path: file.to_owned(), why: other.to_string() },
         })?;
-    let written = || {
+    let mut keep = || {
         out.write_all(new.key.reveal().as_bytes())?;
         out.write_all(b"\n")?;
         out.sync_all()?;
         fs::rename(&begun, file)?;
         File::open(crate::config::folder_of(file))?.sync_all()
     };
-    let mut written = written;
-    written().map_err(failed)?;
+    keep().map_err(failed)?;
     Ok(Some(new.key))
 }
