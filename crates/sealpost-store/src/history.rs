@@ -1,0 +1,147 @@
+//! Reading back: events, deliveries, attempts, payloads; and making deliveries again from them.
+
+use async_trait::async_trait;
+
+use sealpost_core::delivery::{AttemptRecord, DeliveryRecord, State, Status};
+use sealpost_core::event_type::EventTypeName;
+use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::lane::LaneNo;
+use sealpost_core::payload::Payload;
+use sealpost_core::time::Timestamp;
+
+use crate::error::StoreError;
+use crate::inbox::DerivedEvent;
+use crate::page::{Page, PageRequest};
+
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    pub event_type: Option<EventTypeName>,
+    /// By acceptance; both inclusive.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRecord {
+    pub id: EventId,
+    pub event_type: EventTypeName,
+    pub timestamp: Timestamp,
+    pub accepted_at: Timestamp,
+    pub derived: Vec<DerivedEvent>,
+    pub deliveries: Vec<EventDelivery>,
+    pub payload: PayloadState,
+    pub test: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventDelivery {
+    pub id: DeliveryId,
+    pub webhook: WebhookId,
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadState {
+    Kept,
+    /// Retention removed it.
+    Pruned,
+    Erased,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    pub webhook: Option<WebhookId>,
+    pub event: Option<EventId>,
+    pub status: Option<Status>,
+    pub event_type: Option<EventTypeName>,
+    /// By creation; both inclusive.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveryDetail {
+    pub delivery: DeliveryRecord,
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// The answer to a single redelivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Redelivered {
+    /// A new, waiting delivery of the same event.
+    Created { id: DeliveryId, lane: LaneNo },
+    /// Unknown delivery.
+    NotFound,
+    PayloadGone,
+    /// The webhook is disabled or deleted.
+    WebhookUnavailable,
+}
+
+/// Which deliveries of a webhook a bulk redelivery makes again.
+#[derive(Clone, Debug)]
+pub struct BulkFilter {
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    pub status: Option<Status>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkRedelivery {
+    /// This many deliveries will be made, in the webhook's replay lane, by upkeep. On a dry run: would be.
+    Counted { count: u64, lane: LaneNo },
+    NotFound,
+    WebhookUnavailable,
+}
+
+/// Whether the payload of an event can be read.
+#[derive(Clone, Debug)]
+pub enum PayloadRead {
+    Payload(Payload),
+    Gone(PayloadState),
+    NotFound,
+}
+
+#[async_trait]
+pub trait History: Send + Sync {
+    /// Newest first by (accepted_at, id).
+    async fn events(
+        &self,
+        tenant: TenantNo,
+        filter: EventFilter,
+        page: PageRequest<EventId>,
+    ) -> Result<Page<EventRecord>, StoreError>;
+    async fn event(&self, tenant: TenantNo, id: EventId) -> Result<Option<EventRecord>, StoreError>;
+    /// The payload of an event as accepted; for a derived event the payload it shares.
+    async fn payload(&self, tenant: TenantNo, id: EventId) -> Result<PayloadRead, StoreError>;
+
+    /// Newest first by (created_at, id).
+    async fn deliveries(
+        &self,
+        tenant: TenantNo,
+        filter: DeliveryFilter,
+        page: PageRequest<DeliveryId>,
+    ) -> Result<Page<DeliveryRecord>, StoreError>;
+    async fn delivery(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<DeliveryDetail>, StoreError>;
+
+    async fn redeliver(
+        &self,
+        tenant: TenantNo,
+        source: DeliveryId,
+        new: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Redelivered, StoreError>;
+    async fn redeliver_all(
+        &self,
+        tenant: TenantNo,
+        webhook: WebhookId,
+        filter: BulkFilter,
+        dry_run: bool,
+        now: Timestamp,
+    ) -> Result<BulkRedelivery, StoreError>;
+
+    /// Records that a payload or secret was read, and by whom: `what` is a short phrase, never content.
+    async fn audit(&self, tenant: TenantNo, who: String, what: String, object: String, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Deliveries per state of a webhook, at most `most` rows looked at; for people, not for decisions.
+    async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError>;
+}

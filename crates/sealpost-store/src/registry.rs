@@ -1,0 +1,137 @@
+//! Tenants, clients, webhooks, event types and signing keys: what an administrator changes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use sealpost_core::dialect::Dialect;
+use sealpost_core::event_type::{EventType, EventTypeName};
+use sealpost_core::id::{ClientId, TenantId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::key_ring::{KeyRecord, KeyRing};
+use sealpost_core::role::Role;
+use sealpost_core::settings::WebhookSettings;
+use sealpost_core::target_url::TargetUrl;
+use sealpost_core::tenant::{Retention, Subdomain, Tenant};
+use sealpost_core::time::Timestamp;
+use sealpost_core::webhook::{Subscription, Webhook, WebhookSecrets};
+
+use crate::error::StoreError;
+use crate::page::{Page, PageRequest};
+use crate::vault::TenantHasher;
+
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    pub id: TenantId,
+    pub name: String,
+    pub subdomain: Subdomain,
+    pub retention: Retention,
+    pub created_at: Timestamp,
+    /// Current and next signing key.
+    pub keys: Vec<KeyRecord>,
+}
+
+/// A client of a tenant: an API key. The key itself is never stored, only a hash that is unique.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    pub id: ClientId,
+    pub tenant: TenantNo,
+    pub name: String,
+    pub role: Role,
+    /// The one webhook a `subscriber` is bound to.
+    pub webhook: Option<WebhookId>,
+    /// SHA-256 of the key.
+    pub key_hash: [u8; 32],
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewWebhook {
+    pub id: WebhookId,
+    pub tenant: TenantNo,
+    pub dialect: Dialect,
+    pub subscription: Subscription,
+    pub url: TargetUrl,
+    pub disabled: bool,
+    pub settings: WebhookSettings,
+    pub secrets: WebhookSecrets,
+    pub created_at: Timestamp,
+}
+
+/// What a change may replace; `None` leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct WebhookChange {
+    pub subscription: Option<Subscription>,
+    pub url: Option<TargetUrl>,
+    pub disabled: Option<bool>,
+    pub settings: Option<WebhookSettings>,
+    pub secrets: Option<WebhookSecrets>,
+}
+
+/// What changed in a tenant's registry after some version; how caches stay true at a cost of the change only.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryDelta {
+    /// The version the cache has after applying this.
+    pub version: i64,
+    /// New or changed webhooks, as they are now.
+    pub changed: Vec<Webhook>,
+    pub deleted: Vec<WebhookNo>,
+    /// All of the operator's own event types, if any of them changed.
+    pub event_types: Option<Vec<EventType>>,
+    /// The whole key ring, if it changed.
+    pub keys: Option<KeyRing>,
+}
+
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// `None` if the id or subdomain is taken.
+    async fn create_tenant(&self, new: NewTenant) -> Result<Option<Tenant>, StoreError>;
+    /// All tenants, oldest first.
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
+
+    /// The keyed hashes of a tenant: content, idempotency keys, subjects, derived ids. Kept by the caller.
+    async fn hasher(&self, tenant: TenantNo) -> Result<Option<Arc<TenantHasher>>, StoreError>;
+
+    async fn create_client(&self, client: Client) -> Result<(), StoreError>;
+    /// `false` if there is none of this id in the tenant.
+    async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError>;
+    async fn clients(&self, tenant: TenantNo) -> Result<Vec<Client>, StoreError>;
+    async fn client_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Client>, StoreError>;
+
+    /// `None` if the tenant has reached its number of webhooks.
+    async fn create_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError>;
+    /// Raises the webhook's version; disabling (false -> true) raises its lane epoch as well. `None` if unknown.
+    async fn change_webhook(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        change: WebhookChange,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, StoreError>;
+    /// Raises the lane epoch. The row stays as a tombstone for history. Returns the webhook as it was last.
+    async fn delete_webhook(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, StoreError>;
+    async fn webhook(&self, tenant: TenantNo, id: WebhookId) -> Result<Option<Webhook>, StoreError>;
+    /// Newest first by (createdAt, id); deleted ones are not listed.
+    async fn webhooks(
+        &self,
+        tenant: TenantNo,
+        dialect: Option<Dialect>,
+        page: PageRequest<WebhookId>,
+    ) -> Result<Page<Webhook>, StoreError>;
+
+    /// Operator's event types. Built-in ones are not stored. `None` if the tenant has reached its number of types.
+    async fn put_event_type(&self, tenant: TenantNo, event_type: EventType) -> Result<Option<()>, StoreError>;
+    /// `false` if unknown.
+    async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<bool, StoreError>;
+
+    /// Replaces the ring, if it still has the version the decision was made on (`false` otherwise).
+    async fn put_keys(&self, tenant: TenantNo, ring: KeyRing, decided_on_version: i64) -> Result<bool, StoreError>;
+
+    /// Everything that changed after `since`; 0 gives all there is.
+    async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError>;
+}

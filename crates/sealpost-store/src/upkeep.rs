@@ -1,0 +1,80 @@
+//! Housekeeping: retention, erasure, bulk redelivery, the listing index, checkpoints and backups.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use sealpost_core::id::{ErasureId, EventId, TenantNo};
+use sealpost_core::lane::LaneNo;
+use sealpost_core::time::Timestamp;
+
+use crate::error::StoreError;
+
+#[derive(Clone, Debug)]
+pub enum ErasureScope {
+    Events(Vec<EventId>),
+    /// Keyed hash of the subject.
+    Subject([u8; 32]),
+    /// By acceptance; both inclusive.
+    Range { from: Timestamp, to: Timestamp },
+}
+
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    pub id: ErasureId,
+    pub tenant: TenantNo,
+    pub scope: ErasureScope,
+    pub now: Timestamp,
+}
+
+/// What one slice of housekeeping did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows touched; 0 means there is nothing to do now.
+    pub rows: u64,
+    /// Lanes that got waiting deliveries (bulk redelivery).
+    pub woken: Vec<LaneNo>,
+}
+
+/// Counters since start, for tests, metrics and `doctor`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    pub commits: u64,
+    pub accepts: u64,
+    pub claims: u64,
+    pub settles: u64,
+    /// Statements that wrote a delivery row, by verb that asked: the durable writes of a delivery.
+    pub delivery_writes: u64,
+    pub wal_bytes: u64,
+    pub file_bytes: u64,
+    pub free_disk_bytes: u64,
+}
+
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// One bounded slice: cancel what an older epoch left, continue bulk redeliveries, fill the listing index,
+    /// apply retention. Short enough to run between other work.
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError>;
+
+    /// Destroys payloads, excerpts and keys of everything in scope, cancels what is pending of it, and answers
+    /// only when no current key opens any copy in the store's files. Returns how many events lost their payload.
+    async fn erase(&self, erasure: Erasure) -> Result<u64, StoreError>;
+
+    /// A consistent copy while serving. Holds neither the master key nor anything that opens without it.
+    async fn backup(&self, to: PathBuf) -> Result<(), StoreError>;
+
+    async fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Findings for `doctor`: integrity, outcome_unknown deliveries, settings.
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
+
+    /// Finishes what was begun, checkpoints, closes.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub ok: bool,
+    pub what: String,
+    pub advice: Option<String>,
+}

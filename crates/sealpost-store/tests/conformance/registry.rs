@@ -1,0 +1,261 @@
+//! What an administrator changes, and how caches learn of it.
+
+use sealpost_core::dialect::Dialect;
+use sealpost_core::event_type::{EventType, Origin};
+use sealpost_core::id::{ClientId, TenantId, WebhookId};
+use sealpost_core::key_ring::{KeyRing, KeyState};
+use sealpost_core::minimise::SummaryForm;
+use sealpost_core::role::Role;
+use sealpost_core::secret::Secret;
+use sealpost_core::settings::WebhookSettings;
+use sealpost_core::webhook::{Subscription, WebhookSecrets};
+use sealpost_store::page::{After, PageRequest};
+use sealpost_store::registry::{Client, NewTenant, NewWebhook, WebhookChange};
+
+use super::Backend;
+use super::world::{World, at, chance, new_tenant, new_webhook, type_name, url};
+
+pub(crate) async fn a_tenant_needs_an_id_and_a_subdomain_of_its_own<B: Backend>(world: World<B>) {
+    let taken_subdomain = new_tenant("one");
+    assert!(world.store.create_tenant(taken_subdomain).await.unwrap().is_none());
+    let taken_id = NewTenant { id: world.tenant.id, ..new_tenant("three") };
+    assert!(world.store.create_tenant(taken_id).await.unwrap().is_none());
+
+    let (two, _) = world.other_tenant().await;
+    let world = world.reopen().await;
+    assert_eq!(world.store.tenants().await.unwrap(), [world.tenant.clone(), two]);
+    assert_eq!(world.tenant.retention, Default::default());
+}
+
+pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Backend>(world: World<B>) {
+    let store = &world.store;
+    let client = |n: u8, role, webhook| Client {
+        id: ClientId::from_bytes([n; 16]),
+        tenant: world.tenant.no,
+        name: format!("client {n}"),
+        role,
+        webhook,
+        key_hash: [n; 32],
+        created_at: at(0),
+        expires_at: (n == 2).then(|| at(5)),
+    };
+    let admin = client(1, Role::Admin, None);
+    let subscriber = client(2, Role::Subscriber, Some(WebhookId::from_bytes([9; 16])));
+    store.create_client(admin.clone()).await.unwrap();
+    store.create_client(subscriber.clone()).await.unwrap();
+
+    assert_eq!(store.client_by_key_hash([2; 32]).await.unwrap(), Some(subscriber.clone()));
+    assert_eq!(store.client_by_key_hash([3; 32]).await.unwrap(), None);
+    assert_eq!(store.clients(world.tenant.no).await.unwrap().len(), 2);
+
+    let (other, _) = world.other_tenant().await;
+    assert!(!store.delete_client(other.no, admin.id).await.unwrap());
+    assert!(store.delete_client(world.tenant.no, admin.id).await.unwrap());
+    assert!(!store.delete_client(world.tenant.no, admin.id).await.unwrap());
+    assert_eq!(store.client_by_key_hash([1; 32]).await.unwrap(), None);
+    assert_eq!(store.clients(world.tenant.no).await.unwrap(), [subscriber]);
+}
+
+pub(crate) async fn a_webhook_reads_back_as_it_was_written<B: Backend>(world: World<B>) {
+    let settings =
+        WebhookSettings { description: "ours".into(), timeout_ms: Some(700), ..WebhookSettings::default() };
+    let new = NewWebhook {
+        settings,
+        dialect: Dialect::Truvera,
+        subscription: Subscription::ReceiveAll { named: vec![type_name("invoice.paid")] },
+        ..new_webhook(&world.tenant)
+    };
+    let made = world.store.create_webhook(new.clone()).await.unwrap().unwrap();
+    assert_eq!(
+        (made.id, made.tenant, made.dialect, made.disabled, made.created_at),
+        (new.id, new.tenant, new.dialect, false, new.created_at)
+    );
+    assert_eq!((&made.subscription, &made.url, &made.settings), (&new.subscription, &new.url, &new.settings));
+    assert_eq!(made.secrets, new.secrets);
+
+    let world = world.reopen().await;
+    assert_eq!(world.store.webhook(world.tenant.no, made.id).await.unwrap(), Some(made));
+}
+
+pub(crate) async fn another_tenants_webhook_is_unknown<B: Backend>(world: World<B>) {
+    let webhook = world.webhook().await;
+    let (other, _) = world.other_tenant().await;
+    let store = &world.store;
+    assert_eq!(store.webhook(other.no, webhook.id).await.unwrap(), None);
+    assert_eq!(
+        store.change_webhook(other.no, webhook.id, WebhookChange::default(), at(1)).await.unwrap(),
+        None
+    );
+    assert_eq!(store.delete_webhook(other.no, webhook.id, at(1)).await.unwrap(), None);
+    assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), Some(webhook));
+}
+
+pub(crate) async fn a_change_raises_the_version_and_only_disabling_raises_the_epoch<B: Backend>(
+    world: World<B>,
+) {
+    let made = world.webhook().await;
+    let secrets = WebhookSecrets { token: Some(Secret::new("fresh".into())), ..WebhookSecrets::default() };
+    let steps = [
+        (
+            "url",
+            WebhookChange { url: Some(url("https://example.org/new")), ..WebhookChange::default() },
+            false,
+        ),
+        ("secrets", WebhookChange { secrets: Some(secrets), ..WebhookChange::default() }, false),
+        ("disabled", WebhookChange { disabled: Some(true), ..WebhookChange::default() }, true),
+        ("disabled again", WebhookChange { disabled: Some(true), ..WebhookChange::default() }, false),
+        ("enabled", WebhookChange { disabled: Some(false), ..WebhookChange::default() }, false),
+    ];
+    let mut before = made.clone();
+    for (what, change, raises) in steps {
+        let after = world.change(&before, change).await;
+        assert!(after.version > before.version, "{what}");
+        assert_eq!(after.lane_epoch, before.lane_epoch + i64::from(raises), "{what}");
+        assert_eq!(after.version, world.version().await, "{what}");
+        before = after;
+    }
+    assert_eq!(before.url.as_str(), "https://example.org/new");
+    assert_eq!(before.secrets.token, Some(Secret::new("fresh".into())));
+    assert_eq!((before.no, before.id, &before.settings), (made.no, made.id, &made.settings));
+    assert_eq!(world.store.webhook(world.tenant.no, made.id).await.unwrap(), Some(before));
+}
+
+pub(crate) async fn a_deleted_webhook_is_listed_no_more<B: Backend>(world: World<B>) {
+    let webhook = world.webhook().await;
+    let kept = world.webhook().await;
+    let last = world.store.delete_webhook(world.tenant.no, webhook.id, at(5)).await.unwrap().unwrap();
+    assert_eq!((last.id, last.no), (webhook.id, webhook.no));
+
+    let store = &world.store;
+    assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), None);
+    assert_eq!(store.delete_webhook(world.tenant.no, webhook.id, at(6)).await.unwrap(), None);
+    assert!(
+        store
+            .change_webhook(world.tenant.no, webhook.id, WebhookChange::default(), at(6))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let page = store.webhooks(world.tenant.no, None, PageRequest { limit: 10, after: None }).await.unwrap();
+    assert_eq!(page.rows, [kept]);
+}
+
+pub(crate) async fn webhooks_are_listed_newest_first_by_time_and_id<B: Backend>(world: World<B>) {
+    let mut made = Vec::new();
+    for created in [5, 1, 5, 9, 5] {
+        made.push(world.webhook_with(WebhookSettings::default(), at(created)).await);
+    }
+    made.sort_by_key(|webhook| (webhook.created_at, webhook.id));
+    made.reverse();
+
+    let mut listed = Vec::new();
+    let mut after = None;
+    loop {
+        let page =
+            world.store.webhooks(world.tenant.no, None, PageRequest { limit: 2, after }).await.unwrap();
+        assert!(page.rows.len() == 2 || !page.more);
+        after = page.rows.last().map(|last| After { at: last.created_at, id: last.id });
+        listed.extend(page.rows);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(listed, made);
+    let past = world.store.webhooks(world.tenant.no, None, PageRequest { limit: 2, after }).await.unwrap();
+    assert_eq!((past.rows.len(), past.more), (0, false));
+}
+
+pub(crate) async fn webhooks_are_listed_by_dialect<B: Backend>(world: World<B>) {
+    let mattr = world.webhook().await;
+    let truvera = NewWebhook { dialect: Dialect::Truvera, ..new_webhook(&world.tenant) };
+    let truvera = world.store.create_webhook(truvera).await.unwrap().unwrap();
+    for (dialect, ids) in [(Dialect::Mattr, [mattr.id]), (Dialect::Truvera, [truvera.id])] {
+        let page = PageRequest { limit: 10, after: None };
+        let page = world.store.webhooks(world.tenant.no, Some(dialect), page).await.unwrap();
+        assert_eq!(page.rows.iter().map(|webhook| webhook.id).collect::<Vec<_>>(), ids);
+    }
+}
+
+pub(crate) async fn a_delta_gives_exactly_what_changed<B: Backend>(world: World<B>) {
+    let (store, tenant) = (&world.store, world.tenant.no);
+    let kept = world.webhook().await;
+    let doomed = world.webhook().await;
+    let all = store.registry_delta(tenant, 0).await.unwrap();
+    let mut ids: Vec<_> = all.changed.iter().map(|webhook| webhook.id).collect();
+    ids.sort_unstable();
+    let mut both = [kept.id, doomed.id];
+    both.sort_unstable();
+    assert_eq!(ids, both);
+    assert_eq!(all.keys.as_ref().map(|ring| ring.keys.len()), Some(2));
+
+    let nothing = store.registry_delta(tenant, all.version).await.unwrap();
+    assert_eq!(nothing.version, all.version);
+    assert!(nothing.changed.is_empty() && nothing.deleted.is_empty());
+    assert!(nothing.event_types.is_none() && nothing.keys.is_none());
+
+    let disabled = world.disable(&kept, true).await;
+    let delta = store.registry_delta(tenant, all.version).await.unwrap();
+    assert!(delta.version > all.version);
+    assert_eq!(delta.changed, [disabled]);
+    assert!(delta.deleted.is_empty() && delta.event_types.is_none() && delta.keys.is_none());
+
+    store.delete_webhook(tenant, doomed.id, at(1)).await.unwrap().unwrap();
+    let gone = store.registry_delta(tenant, delta.version).await.unwrap();
+    assert_eq!((gone.changed.len(), gone.deleted.as_slice()), (0, [doomed.no].as_slice()));
+
+    let own_type = EventType {
+        name: type_name("invoice.paid"),
+        origin: Origin::Operator,
+        description: "An invoice was paid.".into(),
+        schema: None,
+        summary: SummaryForm::Unknown,
+        receive_all: true,
+    };
+    store.put_event_type(tenant, own_type.clone()).await.unwrap().unwrap();
+    let typed = store.registry_delta(tenant, gone.version).await.unwrap();
+    assert_eq!(typed.event_types, Some(vec![own_type.clone()]));
+    assert!(typed.changed.is_empty() && typed.deleted.is_empty() && typed.keys.is_none());
+    assert!(store.delete_event_type(tenant, own_type.name.clone()).await.unwrap());
+    assert!(!store.delete_event_type(tenant, own_type.name).await.unwrap());
+    let untyped = store.registry_delta(tenant, typed.version).await.unwrap();
+    assert_eq!(untyped.event_types, Some(Vec::new()));
+
+    let (other, _) = world.other_tenant().await;
+    assert!(store.registry_delta(other.no, 0).await.unwrap().changed.is_empty());
+}
+
+pub(crate) async fn a_key_ring_is_replaced_only_on_the_version_it_was_decided_on<B: Backend>(
+    world: World<B>,
+) {
+    let (store, tenant) = (&world.store, world.tenant.no);
+    let before = store.registry_delta(tenant, 0).await.unwrap();
+    let ring = before.keys.unwrap();
+    let mut fresh = ring.keys[0].clone();
+    fresh.kid = "fresh".into();
+    let rotated = ring.rotated(fresh, at(1), std::time::Duration::ZERO, true).unwrap();
+
+    assert!(store.put_keys(tenant, rotated.clone(), before.version).await.unwrap());
+    assert!(!store.put_keys(tenant, KeyRing::default(), before.version).await.unwrap());
+    let after = store.registry_delta(tenant, before.version).await.unwrap().keys.unwrap();
+    let shape = |ring: &KeyRing| {
+        let mut keys: Vec<_> =
+            ring.keys.iter().map(|key| (key.kid.clone(), key.state, key.seed.clone())).collect();
+        keys.sort_by(|a, b| a.0.cmp(&b.0));
+        keys
+    };
+    assert_eq!(shape(&after), shape(&rotated));
+    assert_eq!(after.current().unwrap().kid, "one-next");
+    assert!(after.keys.iter().any(|key| key.state == KeyState::Retired { since: at(1) }));
+}
+
+pub(crate) async fn hashes_are_the_same_after_opening_again<B: Backend>(world: World<B>) {
+    let before = world.hasher.subject("holder 7");
+    let world = world.reopen().await;
+    let again = world.store.hasher(world.tenant.no).await.unwrap().unwrap();
+    assert_eq!(again.subject("holder 7"), before);
+    let (_, other) = world.other_tenant().await;
+    assert_ne!(other.subject("holder 7"), before);
+    let unknown = TenantId::new(at(0), chance());
+    assert_ne!(unknown, world.tenant.id);
+    assert!(world.store.hasher(sealpost_core::id::TenantNo(99)).await.unwrap().is_none());
+}

@@ -1,0 +1,5 @@
+//! SQLite passes.
+
+use super::backend::Folder;
+
+crate::conformance::conformance!(Folder);
