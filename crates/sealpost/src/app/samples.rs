@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sealpost_core::event_type::{
-    OIDC_ISSUER_CREDENTIAL_ISSUED, OPENID_CREDENTIAL_ISSUED, OPENID_CREDENTIAL_ISSUED_SUMMARY, WEBHOOK_FAILING,
-    WEBHOOK_RECOVERED,
+    OIDC_ISSUER_CREDENTIAL_ISSUED, OPENID_CREDENTIAL_ISSUED, OPENID_CREDENTIAL_ISSUED_SUMMARY,
+    WEBHOOK_FAILING, WEBHOOK_RECOVERED,
 };
 use sealpost_core::id::uuid_v7;
 use sealpost_core::payload::{Payload, complete_credential};
@@ -19,7 +19,12 @@ use crate::clock::Clock;
 
 /// A sample of this type; for a type of the operator's own, an object that says it is one.
 pub fn payload(event_type: &str, clock: &dyn Clock) -> Payload {
-    let mut dice = Dice { clock, now: clock.wall(), named: BTreeMap::new(), transaction_bytes: transaction_bytes(event_type) };
+    let mut dice = Dice {
+        clock,
+        now: clock.wall(),
+        named: BTreeMap::new(),
+        transaction_bytes: transaction_bytes(event_type),
+    };
     let payload = match template(event_type) {
         Some(template) => Payload::parse(&dice.fill(template)),
         None => Payload::parse(&serde_json::json!({"sample": true, "type": event_type}).to_string()),
@@ -62,11 +67,22 @@ fn transaction_bytes(event_type: &str) -> usize {
 }
 
 const GIVEN: [&str; 12] = [
-    "Amara", "Bastian", "Chloé", "Dilnoza", "Emeka", "Freyja", "Hana", "Ioana", "Juma", "Kiri", "Łucja", "Matiu",
+    "Amara", "Bastian", "Chloé", "Dilnoza", "Emeka", "Freyja", "Hana", "Ioana", "Juma", "Kiri", "Łucja",
+    "Matiu",
 ];
 const FAMILY: [&str; 12] = [
-    "Adeyemi", "Brandt", "Castellanos", "Dvořák", "Eriksen", "Fonoti", "Grőger", "Haddad", "Ishikawa", "Kowhai",
-    "Lindqvist", "Moana",
+    "Adeyemi",
+    "Brandt",
+    "Castellanos",
+    "Dvořák",
+    "Eriksen",
+    "Fonoti",
+    "Grőger",
+    "Haddad",
+    "Ishikawa",
+    "Kowhai",
+    "Lindqvist",
+    "Moana",
 ];
 const GRADES: [&str; 4] = ["Pass", "Merit", "Distinction", "Credit"];
 const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -169,8 +185,12 @@ mod tests {
 
     #[test]
     fn every_built_in_type_has_the_members_its_platform_documents() {
-        let all: Vec<String> =
-            MATTR.iter().chain(&TRUVERA).chain(&OWN).map(|name| format!("{name}: {}", members(&sample(name)))).collect();
+        let all: Vec<String> = MATTR
+            .iter()
+            .chain(&TRUVERA)
+            .chain(&OWN)
+            .map(|name| format!("{name}: {}", members(&sample(name))))
+            .collect();
         expect![[r#"
             OpenIdCredentialIssued: format userId credentialProfile credentialConfigurationId credential
             OpenIdCredentialIssuedSummary: format userId credentialProfile credentialConfigurationId
@@ -197,7 +217,8 @@ mod tests {
     fn nothing_is_left_to_fill_and_two_samples_differ() {
         for event_type in all_built_in() {
             let name = event_type.name.as_str();
-            let (first, second) = (payload(name, &SystemClock::start()), payload(name, &SystemClock::start()));
+            let (first, second) =
+                (payload(name, &SystemClock::start()), payload(name, &SystemClock::start()));
             assert!(!first.as_str().contains("${"), "{name}");
             assert_ne!(first, second, "{name}");
         }
@@ -231,6 +252,9 @@ mod tests {
 
     #[test]
     fn a_type_of_the_operators_own_is_marked_as_a_sample() {
-        assert_eq!(payload("invoice.paid", &SystemClock::start()).as_str(), r#"{"sample":true,"type":"invoice.paid"}"#);
+        assert_eq!(
+            payload("invoice.paid", &SystemClock::start()).as_str(),
+            r#"{"sample":true,"type":"invoice.paid"}"#
+        );
     }
 }
