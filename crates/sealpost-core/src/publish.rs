@@ -70,7 +70,7 @@ pub struct Publications {
 pub enum PublishError {
     #[error("{msg}")]
     Invalid { param: String, msg: String },
-    /// Too large: an event or too many of them.
+    /// An event is too large.
     #[error("{0}")]
     TooLarge(String),
     /// Not even JSON, or not UTF-8.
@@ -117,7 +117,8 @@ fn several(texts: Vec<&str>, parse: ParseOne) -> Result<Publications, PublishErr
         });
     }
     if texts.len() > EVENTS_PER_REQUEST {
-        return Err(PublishError::TooLarge(format!("at most {EVENTS_PER_REQUEST} events in one request")));
+        let msg = format!("must hold at most {EVENTS_PER_REQUEST} events");
+        return Err(PublishError::Invalid { param: String::new(), msg });
     }
     let events = texts
         .into_iter()
@@ -370,7 +371,7 @@ mod tests {
         let gap = "{\"type\":\"a\",\"payload\":{}}\n\n{\"type\":\"b\",\"payload\":{}}";
         assert!(said(BodyKind::Ndjson, gap.as_bytes()).starts_with("400 event [1]: the body is not JSON"));
         let many = "{\"type\":\"a\",\"payload\":{}}\n".repeat(1001);
-        assert_eq!(said(BodyKind::Ndjson, many.as_bytes()), "413 at most 1000 events in one request");
+        assert_eq!(said(BodyKind::Ndjson, many.as_bytes()), "400 : must hold at most 1000 events");
     }
 
     #[test]

@@ -69,7 +69,10 @@ pub struct DeliveryDetail {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Redelivered {
     /// A new, waiting delivery of the same event.
-    Created { id: DeliveryId, lane: LaneNo },
+    Created {
+        id: DeliveryId,
+        lane: LaneNo,
+    },
     /// Unknown delivery.
     NotFound,
     PayloadGone,
@@ -88,7 +91,10 @@ pub struct BulkFilter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkRedelivery {
     /// This many deliveries will be made, in the webhook's replay lane, by upkeep. On a dry run: would be.
-    Counted { count: u64, lane: LaneNo },
+    Counted {
+        count: u64,
+        lane: LaneNo,
+    },
     NotFound,
     WebhookUnavailable,
 }
@@ -140,7 +146,14 @@ pub trait History: Send + Sync {
     ) -> Result<BulkRedelivery, StoreError>;
 
     /// Records that a payload or secret was read, and by whom: `what` is a short phrase, never content.
-    async fn audit(&self, tenant: TenantNo, who: String, what: String, object: String, now: Timestamp) -> Result<(), StoreError>;
+    async fn audit(
+        &self,
+        tenant: TenantNo,
+        who: String,
+        what: String,
+        object: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Deliveries per state of a webhook, at most `most` rows looked at; for people, not for decisions.
     async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError>;

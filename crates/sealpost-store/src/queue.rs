@@ -96,7 +96,12 @@ pub struct LaneHint {
 pub trait Queue: Send + Sync {
     /// Claims the earliest due deliveries of each wanted lane, up to its number and to `most_bytes` of payload in
     /// all (at least one if `most_bytes` allows the largest payload). Rows of an older lane epoch are skipped.
-    async fn claim(&self, wants: Vec<Want>, now: Timestamp, most_bytes: usize) -> Result<Vec<ClaimedLane>, StoreError>;
+    async fn claim(
+        &self,
+        wants: Vec<Want>,
+        now: Timestamp,
+        most_bytes: usize,
+    ) -> Result<Vec<ClaimedLane>, StoreError>;
 
     /// Hands claims back unsent, attempt numbers included; they are due at `due`. Stale ones are ignored.
     async fn unclaim(&self, tickets: Vec<ClaimTicket>, due: Timestamp) -> Result<(), StoreError>;

@@ -125,12 +125,18 @@ pub trait Registry: Send + Sync {
     ) -> Result<Page<Webhook>, StoreError>;
 
     /// Operator's event types. Built-in ones are not stored. `None` if the tenant has reached its number of types.
-    async fn put_event_type(&self, tenant: TenantNo, event_type: EventType) -> Result<Option<()>, StoreError>;
+    async fn put_event_type(&self, tenant: TenantNo, event_type: EventType)
+    -> Result<Option<()>, StoreError>;
     /// `false` if unknown.
     async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<bool, StoreError>;
 
     /// Replaces the ring, if it still has the version the decision was made on (`false` otherwise).
-    async fn put_keys(&self, tenant: TenantNo, ring: KeyRing, decided_on_version: i64) -> Result<bool, StoreError>;
+    async fn put_keys(
+        &self,
+        tenant: TenantNo,
+        ring: KeyRing,
+        decided_on_version: i64,
+    ) -> Result<bool, StoreError>;
 
     /// Everything that changed after `since`; 0 gives all there is.
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError>;

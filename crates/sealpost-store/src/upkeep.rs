@@ -16,7 +16,10 @@ pub enum ErasureScope {
     /// Keyed hash of the subject.
     Subject([u8; 32]),
     /// By acceptance; both inclusive.
-    Range { from: Timestamp, to: Timestamp },
+    Range {
+        from: Timestamp,
+        to: Timestamp,
+    },
 }
 
 #[derive(Clone, Debug)]

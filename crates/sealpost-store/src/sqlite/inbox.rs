@@ -142,7 +142,8 @@ pub(crate) fn derived_of(conn: &Connection, no: EventNo) -> Result<Vec<DerivedEv
         .collect()
 }
 
-/// Remembers which events a repeat of this key is answered with. The first meaning of a key stays.
+/// Remembers which events a repeat of this key is answered with. A key that is still known was planned to the same
+/// events, so only one whose events were forgotten gets a new meaning.
 fn keep_key(
     conn: &Connection,
     request: &Accept,
@@ -152,7 +153,8 @@ fn keep_key(
     let named = answers.get(key.events.clone()).ok_or(rows::corrupt("range of an idempotency key"))?;
     let events: Vec<u8> = named.iter().flat_map(|(no, _)| no.0.to_be_bytes()).collect();
     conn.prepare_cached(
-        "INSERT INTO repeat_key (tenant, key, content, events) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        "INSERT INTO repeat_key (tenant, key, content, events) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET content = excluded.content, events = excluded.events",
     )?
     .execute((request.tenant.0, &key.key, &key.content, events))?;
     Ok(())

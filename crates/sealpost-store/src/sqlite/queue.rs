@@ -95,9 +95,9 @@ impl Queue for SqliteStore {
         tenant: TenantNo,
         id: DeliveryId,
         reason: CancelReason,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<State>, StoreError> {
-        let write = move |conn: &Connection, ctx: &mut WriterCtx| cancel(conn, ctx, tenant, id, reason);
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| cancel(conn, ctx, tenant, id, reason, now);
         self.writer.run(Kind::Registry, Cost::rows(1), write).await
     }
 }
@@ -179,6 +179,7 @@ fn cancel(
     tenant: TenantNo,
     id: DeliveryId,
     reason: CancelReason,
+    now: Timestamp,
 ) -> Result<Option<State>, WriteError> {
     let found = conn
         .prepare_cached(
@@ -211,16 +212,16 @@ fn cancel(
     // What an older epoch cancelled before is not cancelled for another reason now.
     let facts = lane_facts(conn, webhook)?.ok_or(rows::corrupt("webhook of a delivery"))?;
     let reason = if epoch < facts.epoch { rows::stale_reason(facts.deleted) } else { reason };
-    end_cancelled(conn, seq, reason)?;
+    end_cancelled(conn, seq, reason, now)?;
     destroy_if_forgetful(conn, ctx, webhook, event)?;
     Ok(Some(State::Cancelled(reason)))
 }
 
-/// A delivery that waits ends here.
-fn end_cancelled(conn: &Connection, seq: i64, reason: CancelReason) -> rusqlite::Result<()> {
+/// A delivery that waits ends here. `due` of a row that ended without an attempt says when, for retention.
+fn end_cancelled(conn: &Connection, seq: i64, reason: CancelReason, now: Timestamp) -> rusqlite::Result<()> {
     let state = State::Cancelled(reason);
-    conn.prepare_cached("UPDATE delivery SET state = ?2, reason = ?3, due = NULL WHERE seq = ?1")?
-        .execute((seq, state.status().code(), state.reason_code()))?;
+    conn.prepare_cached("UPDATE delivery SET state = ?2, reason = ?3, due = ?4 WHERE seq = ?1")?
+        .execute((seq, state.status().code(), state.reason_code(), now.millis()))?;
     Ok(())
 }
 

@@ -107,6 +107,8 @@ macro_rules! conformance {
                 a_webhook_that_keeps_nothing_loses_the_payload_at_the_end_of_its_delivery,
                 metadata_goes_after_its_time_but_never_what_is_pending,
                 a_forgotten_id_and_key_are_free_again,
+                a_key_is_free_as_soon_as_its_event_is_forgotten,
+                a_cancelled_payload_is_kept_from_its_cancellation,
                 each_tenant_keeps_for_its_own_time,
                 erasing_by_event_cancels_what_is_pending_and_answers_erased,
                 erasing_by_subject_reaches_every_event_of_it_and_no_other,

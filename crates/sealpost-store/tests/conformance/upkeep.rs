@@ -190,6 +190,31 @@ pub(crate) async fn a_forgotten_id_and_key_are_free_again<B: Backend>(world: Wor
     assert_eq!(world.erase(subject, later).await, 0);
 }
 
+pub(crate) async fn a_key_is_free_as_soon_as_its_event_is_forgotten<B: Backend>(world: World<B>) {
+    let key = || RepeatKey { key: [1; 32], content: [1; 32], events: 0..1 };
+    world.try_accept(vec![world.event()], vec![key()], at(0)).await;
+    // Leftover keys are collected once a day: the second sweep forgets the event and leaves its key.
+    world.sweep(at(0) + 30 * DAY - MINUTE).await;
+    let later = at(0) + 30 * DAY + 60 * MINUTE;
+    world.sweep(later).await;
+    let answer = world.try_accept(vec![world.event()], vec![key()], later).await;
+    let Accepted::Events(events) = answer else { panic!("{answer:?}") };
+    assert!(!events[0].repeated);
+    let answer = world.try_accept(vec![world.event()], vec![key()], later).await;
+    let Accepted::Events(again) = answer else { panic!("{answer:?}") };
+    assert_eq!((again[0].repeated, again[0].id), (true, events[0].id));
+}
+
+pub(crate) async fn a_cancelled_payload_is_kept_from_its_cancellation<B: Backend>(world: World<B>) {
+    let webhook = world.webhook().await;
+    let (event, delivery) = world.waiting(&webhook, at(0)).await;
+    let late = at(0) + 6 * DAY;
+    world.store.cancel(world.tenant.no, delivery, CancelReason::ByHand, late).await.unwrap();
+    assert!(kept(&world, event, at(0) + 8 * DAY).await);
+    assert!(kept(&world, event, late + 7 * DAY - MINUTE).await);
+    assert!(!kept(&world, event, late + 7 * DAY + 61 * MINUTE).await);
+}
+
 pub(crate) async fn erasing_by_event_cancels_what_is_pending_and_answers_erased<B: Backend>(world: World<B>) {
     let (one, two) = (world.webhook().await, world.webhook().await);
     let event = world.event().to(&one).to(&two);

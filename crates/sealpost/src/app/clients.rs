@@ -2,7 +2,7 @@
 //! slow hash), found by it, and remembered for a while.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -54,11 +54,17 @@ pub enum ClientRefused {
 pub struct ClientCache {
     bootstrap: Option<[u8; 32]>,
     known: Mutex<HashMap<[u8; 32], Client>>,
+    /// The tenant that every store has; it never goes.
+    pub(super) default_tenant: OnceLock<TenantNo>,
 }
 
 impl ClientCache {
     pub fn new(bootstrap: Option<&Secret<String>>) -> Self {
-        Self { bootstrap: bootstrap.map(|key| hash(key.reveal())), known: Mutex::default() }
+        Self {
+            bootstrap: bootstrap.map(|key| hash(key.reveal())),
+            known: Mutex::default(),
+            default_tenant: OnceLock::new(),
+        }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Client>> {
@@ -79,7 +85,12 @@ impl App {
         // Keys are found by the hash of 256 random bits: the time of the look-up says nothing about them.
         if self.clients.bootstrap == Some(key_hash) {
             let tenant = self.default_tenant().await?;
-            return Ok(Some(Caller { tenant, role: Role::Admin, webhook: None, who: "bootstrap key".into() }));
+            return Ok(Some(Caller {
+                tenant,
+                role: Role::Admin,
+                webhook: None,
+                who: "bootstrap key".into(),
+            }));
         }
         let known = self.clients.known().get(&key_hash).cloned();
         let client = match known {

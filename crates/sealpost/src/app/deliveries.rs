@@ -18,7 +18,11 @@ impl App {
         self.store.deliveries(tenant, filter, page).await
     }
 
-    pub async fn delivery(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<DeliveryDetail>, StoreError> {
+    pub async fn delivery(
+        &self,
+        tenant: TenantNo,
+        id: DeliveryId,
+    ) -> Result<Option<DeliveryDetail>, StoreError> {
         self.store.delivery(tenant, id).await
     }
 

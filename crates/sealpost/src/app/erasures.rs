@@ -17,7 +17,12 @@ pub enum EraseWhat {
 
 impl App {
     /// Answers when nothing in the store opens any more. Returns the erasure's id and how many events it met.
-    pub async fn erase(&self, tenant: TenantNo, what: EraseWhat, who: &str) -> Result<(ErasureId, u64), StoreError> {
+    pub async fn erase(
+        &self,
+        tenant: TenantNo,
+        what: EraseWhat,
+        who: &str,
+    ) -> Result<(ErasureId, u64), StoreError> {
         let entry = self.tenant(tenant).await?;
         let now = self.clock.now();
         let id = ErasureId::new(now, self.clock.chance());
@@ -27,7 +32,9 @@ impl App {
             EraseWhat::Range { from, to } => ErasureScope::Range { from, to },
         };
         let count = self.store.erase(Erasure { id, tenant, scope, now }).await?;
-        self.store.audit(tenant, who.into(), "erase payloads".into(), format!("{id}: {count} events"), now).await?;
+        self.store
+            .audit(tenant, who.into(), "erase payloads".into(), format!("{id}: {count} events"), now)
+            .await?;
         Ok((id, count))
     }
 }

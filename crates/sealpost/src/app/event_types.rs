@@ -35,7 +35,8 @@ pub fn compile(schema: &Value) -> Result<jsonschema::Validator, String> {
 
 /// The first violation, told without the offending value: payloads are not repeated in answers.
 pub fn check(schema: &jsonschema::Validator, payload: &Payload) -> Result<(), String> {
-    let value: Value = serde_json::from_str(payload.as_str()).map_err(|_| "does not fit its schema".to_owned())?;
+    let value: Value =
+        serde_json::from_str(payload.as_str()).map_err(|_| "does not fit its schema".to_owned())?;
     match schema.iter_errors(&value).next() {
         None => Ok(()),
         Some(error) => Err(without_values(&error)),
@@ -51,7 +52,11 @@ fn without_values(error: &jsonschema::ValidationError<'_>) -> String {
 
 impl App {
     /// Registers or replaces an operator's type.
-    pub async fn put_event_type(&self, tenant: TenantNo, event_type: EventType) -> Result<(), EventTypeRefused> {
+    pub async fn put_event_type(
+        &self,
+        tenant: TenantNo,
+        event_type: EventType,
+    ) -> Result<(), EventTypeRefused> {
         if built_in(event_type.name.as_str()).is_some() {
             return Err(EventTypeRefused::BuiltIn(event_type.name));
         }
@@ -63,7 +68,11 @@ impl App {
         Ok(self.registry.refresh(&entry).await?)
     }
 
-    pub async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<(), EventTypeRefused> {
+    pub async fn delete_event_type(
+        &self,
+        tenant: TenantNo,
+        name: EventTypeName,
+    ) -> Result<(), EventTypeRefused> {
         if built_in(name.as_str()).is_some() {
             return Err(EventTypeRefused::BuiltIn(name));
         }
@@ -87,7 +96,10 @@ mod tests {
     fn a_violation_is_told_without_the_value() {
         let schema = compile(&json!({"properties": {"n": {"type": "number"}}})).unwrap();
         let bad = Payload::parse(r#"{"n":"Maria Muster"}"#).unwrap();
-        assert_eq!(check(&schema, &bad).unwrap_err(), "does not fit its schema at /n (rule /properties/n/type)");
+        assert_eq!(
+            check(&schema, &bad).unwrap_err(),
+            "does not fit its schema at /n (rule /properties/n/type)"
+        );
         assert!(check(&schema, &Payload::parse(r#"{"n":1}"#).unwrap()).is_ok());
     }
 

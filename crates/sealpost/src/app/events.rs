@@ -100,7 +100,11 @@ impl App {
         if let Some(text) = idempotency_key {
             let contents: Vec<[u8; 32]> = prepared.iter().map(|event| event.content).collect();
             let content = entry.hasher.request_content(&contents);
-            keys.push(RepeatKey { key: entry.hasher.repeat_key(&format!("key:{text}")), content, events: 0..prepared.len() });
+            keys.push(RepeatKey {
+                key: entry.hasher.repeat_key(&format!("key:{text}")),
+                content,
+                events: 0..prepared.len(),
+            });
         }
         let this = self.clone();
         detached(async move { this.accept(entry, prepared, keys, None, now).await }).await
@@ -122,12 +126,18 @@ impl App {
         let prepared = vec![self.prepare(&entry, publication, now)?];
         let this = self.clone();
         let published =
-            detached(async move { this.accept(entry, prepared, Vec::new(), Some(target), now).await }).await?;
+            detached(async move { this.accept(entry, prepared, Vec::new(), Some(target), now).await })
+                .await?;
         Ok(published.events.into_iter().next())
     }
 
     /// Publishes an event about a webhook's health; it carries ids only.
-    pub async fn publish_own(&self, tenant: TenantNo, name: &str, payload: Payload) -> Result<(), PublishRefused> {
+    pub async fn publish_own(
+        &self,
+        tenant: TenantNo,
+        name: &str,
+        payload: Payload,
+    ) -> Result<(), PublishRefused> {
         let entry = self.tenant(tenant).await?;
         let now = self.clock.now();
         let Some(event_type) = entry.event_type(name) else { return Ok(()) };
@@ -143,7 +153,9 @@ impl App {
             subjects: Vec::new(),
         };
         let this = self.clone();
-        detached(async move { this.accept(entry, vec![prepared], Vec::new(), None, now).await }).await.map(drop)
+        detached(async move { this.accept(entry, vec![prepared], Vec::new(), None, now).await })
+            .await
+            .map(drop)
     }
 
     fn prepare(
@@ -154,8 +166,9 @@ impl App {
     ) -> Result<Prepared, PublishRefused> {
         let invalid = |param: &str, msg: String| PublishRefused::Invalid { param: param.into(), msg };
         let name = publication.event_type.as_str();
-        let event_type =
-            entry.event_type(name).ok_or_else(|| invalid("type", format!("`{name}` is not a registered event type")))?;
+        let event_type = entry
+            .event_type(name)
+            .ok_or_else(|| invalid("type", format!("`{name}` is not a registered event type")))?;
         if event_type.event_type.origin == Origin::Own {
             return Err(invalid("type", format!("`{name}` is published by Sealpost itself")));
         }
@@ -206,7 +219,13 @@ impl App {
                 .zip(&plans)
                 .map(|(event, plan)| new_event(&entry, event, plan, test))
                 .collect();
-            let request = Accept { tenant: entry.tenant.no, registry_version: version, now, events, keys: keys.clone() };
+            let request = Accept {
+                tenant: entry.tenant.no,
+                registry_version: version,
+                now,
+                events,
+                keys: keys.clone(),
+            };
             match self.store.accept(request).await? {
                 Accepted::Events(events) => {
                     for ((event, plan), accepted) in prepared.iter().zip(&mut plans).zip(&events) {
@@ -223,7 +242,9 @@ impl App {
                 }
                 Accepted::Conflict { index } => {
                     let which = conflicting(&prepared, &keys, index);
-                    return Err(PublishRefused::Conflict(format!("{which} was used before with other content")));
+                    return Err(PublishRefused::Conflict(format!(
+                        "{which} was used before with other content"
+                    )));
                 }
             }
         }
@@ -309,7 +330,8 @@ impl App {
             event_type: derived.event_type.clone(),
             ..own.clone()
         });
-        let sides = [(Some(own), std::mem::take(&mut plan.own)), (derived, std::mem::take(&mut plan.derived))];
+        let sides =
+            [(Some(own), std::mem::take(&mut plan.own)), (derived, std::mem::take(&mut plan.derived))];
         let mut tickets = accepted.claims.iter();
         for (event, planned) in sides {
             for Planned { target, permit, .. } in planned {
@@ -350,7 +372,12 @@ impl App {
     }
 
     /// Reads a payload for a person or program; the reading is audited before anything is shown.
-    pub async fn read_payload(&self, tenant: TenantNo, id: EventId, who: &str) -> Result<PayloadRead, StoreError> {
+    pub async fn read_payload(
+        &self,
+        tenant: TenantNo,
+        id: EventId,
+        who: &str,
+    ) -> Result<PayloadRead, StoreError> {
         let read = self.store.payload(tenant, id).await?;
         if matches!(read, PayloadRead::Payload(_)) {
             let now = self.clock.now();

@@ -11,6 +11,9 @@ use super::App;
 use super::registry::jwks_document;
 use crate::clock::Clock;
 
+/// Somebody else rotates at the same time; more tries would rotate twice.
+const ROTATE_TRIES: usize = 2;
+
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRefused {
     #[error(transparent)]
@@ -45,7 +48,7 @@ impl App {
     /// The next key signs from now on, a fresh one is published as next, the present one retires.
     pub async fn rotate_keys(&self, tenant: TenantNo, at_once: bool) -> Result<KeyRing, KeyRefused> {
         let entry = self.tenant(tenant).await?;
-        loop {
+        for _ in 0..ROTATE_TRIES {
             let keys = entry.keys();
             let fresh = new_key(self.clock.as_ref(), KeyState::Next);
             let ring = keys.ring.rotated(fresh, self.clock.now(), self.config.publish_ahead, at_once)?;
@@ -55,5 +58,6 @@ impl App {
                 return Ok(ring);
             }
         }
+        Err(StoreError::Busy.into())
     }
 }

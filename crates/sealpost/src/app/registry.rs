@@ -186,7 +186,8 @@ impl State {
         if let Some(types) = delta.event_types {
             self.types.retain(|name, _| event_type::built_in(name.as_str()).is_some());
             for event_type in types {
-                let schema = event_type.schema.as_ref().and_then(|schema| super::event_types::compile(schema).ok());
+                let schema =
+                    event_type.schema.as_ref().and_then(|schema| super::event_types::compile(schema).ok());
                 self.types.insert(event_type.name.clone(), Arc::new(TypeEntry { event_type, schema }));
             }
         }
@@ -222,7 +223,9 @@ impl State {
         self.by_id.insert(webhook.id, no);
         match Target::new(webhook, gate) {
             Some(target) => drop(self.targets.insert(no, Arc::new(target))),
-            None => tracing::error!(webhook = %no, "a stored webhook cannot be sent to: its URL or headers are invalid"),
+            None => {
+                tracing::error!(webhook = %no, "a stored webhook cannot be sent to: its URL or headers are invalid")
+            }
         }
     }
 }
@@ -264,7 +267,10 @@ impl Registry {
     }
 
     /// The tenant a webhook belongs to, for work that was found on disk without it.
-    pub async fn find(&self, webhook: WebhookNo) -> Result<Option<(Arc<TenantEntry>, Arc<Target>)>, StoreError> {
+    pub async fn find(
+        &self,
+        webhook: WebhookNo,
+    ) -> Result<Option<(Arc<TenantEntry>, Arc<Target>)>, StoreError> {
         for tenant in self.store.tenants().await? {
             if let Some(entry) = self.tenant(tenant.no).await?
                 && let Some(target) = entry.target(webhook)

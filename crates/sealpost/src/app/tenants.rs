@@ -57,7 +57,8 @@ impl App {
         if let Some(tenant) = self.tenant_by_name(DEFAULT_TENANT).await? {
             return Ok(tenant);
         }
-        let subdomain = DEFAULT_TENANT.parse().map_err(|_| StoreError::Corrupt { what: "default tenant name" })?;
+        let subdomain =
+            DEFAULT_TENANT.parse().map_err(|_| StoreError::Corrupt { what: "default tenant name" })?;
         match self.create_tenant(DEFAULT_TENANT, subdomain, Retention::default()).await {
             Ok(tenant) => Ok(tenant),
             Err(TenantRefused::Store(error)) => Err(error),
@@ -66,7 +67,10 @@ impl App {
     }
 
     pub(super) async fn default_tenant(&self) -> Result<TenantNo, StoreError> {
-        // The first tenant of every store.
-        Ok(self.ensure_default_tenant().await?.no)
+        if let Some(known) = self.clients.default_tenant.get() {
+            return Ok(*known);
+        }
+        let no = self.ensure_default_tenant().await?.no;
+        Ok(*self.clients.default_tenant.get_or_init(|| no))
     }
 }

@@ -127,7 +127,8 @@ impl App {
     ) -> Result<Webhook, WebhookRefused> {
         let entry = self.tenant(tenant).await?;
         let secrets = WebhookSecrets { headers, ..self.webhook(tenant, id).await?.secrets };
-        let change = WebhookChange { settings: Some(settings), secrets: Some(secrets), ..WebhookChange::default() };
+        let change =
+            WebhookChange { settings: Some(settings), secrets: Some(secrets), ..WebhookChange::default() };
         self.change(&entry, id, change).await
     }
 

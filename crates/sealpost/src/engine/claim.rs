@@ -142,7 +142,8 @@ async fn hand_out(
     for grant in grants {
         let (claims, next_due) =
             answers.remove(&grant.lane).map_or((Vec::new(), None), |lane| (lane.claims, lane.next_due));
-        let sizes: Vec<usize> = claims.iter().map(|claim| claim.open.as_ref().map_or(0, |o| o.payload.size())).collect();
+        let sizes: Vec<usize> =
+            claims.iter().map(|claim| claim.open.as_ref().map_or(0, |o| o.payload.size())).collect();
         kept += sizes.iter().sum::<usize>();
         let permits = app.lanes.claimed(grant, &sizes, next_due, now);
         for (claim, permit) in claims.into_iter().zip(permits) {
@@ -169,8 +170,15 @@ async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit
     };
     match claim.open {
         Some(open) => {
-            let ready =
-                Ready { ticket: claim.ticket, tenant, target, event: open.event, payload: open.payload, permit, claimed_at };
+            let ready = Ready {
+                ticket: claim.ticket,
+                tenant,
+                target,
+                event: open.event,
+                payload: open.payload,
+                permit,
+                claimed_at,
+            };
             tokio::spawn(super::send::deliver(Arc::clone(shared), ready));
         }
         None => {

@@ -73,7 +73,8 @@ impl Engine {
     ) -> Result<(Self, TakenUp), StoreError> {
         let (close, closing) = watch::channel(false);
         let unsettled = Arc::new(Semaphore::new(bound::UNSETTLED_MAX));
-        let shared = Arc::new(Shared { app: app.clone(), outbound, unsettled: Arc::clone(&unsettled), closing });
+        let shared =
+            Arc::new(Shared { app: app.clone(), outbound, unsettled: Arc::clone(&unsettled), closing });
         let orphans = claim::take_up_orphans(&shared).await?;
         if orphans > 0 {
             app.lanes.begin_recovery();

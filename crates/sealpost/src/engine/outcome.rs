@@ -51,7 +51,11 @@ fn of_answer(answer: &Answer, now: Timestamp) -> Judged {
         http_status: Some(answer.status),
         error: None,
         excerpt: (failed && !excerpt.is_empty()).then(|| excerpt.to_vec()),
-        asked_wait: answer.retry_after.as_deref().filter(|_| failed).and_then(|value| retry_after(value, now)),
+        asked_wait: answer
+            .retry_after
+            .as_deref()
+            .filter(|_| failed)
+            .and_then(|value| retry_after(value, now)),
     }
 }
 

@@ -11,7 +11,9 @@ use sealpost_core::dialect::Dialect;
 use sealpost_core::envelope::{MattrDelivery, mattr_body, truvera_body};
 use sealpost_core::event::Event;
 use sealpost_core::event_type::OPENID_CREDENTIAL_ISSUED_SUMMARY;
-use sealpost_core::minimise::{MinimiseContext, MinimiseError, PayloadLevel, SummaryForm, derived_summary, minimise};
+use sealpost_core::minimise::{
+    MinimiseContext, MinimiseError, PayloadLevel, SummaryForm, derived_summary, minimise,
+};
 use sealpost_core::payload::Payload;
 use sealpost_core::settings::{ServerDefaults, SignatureExpires, SignatureKind};
 use sealpost_core::time::Timestamp;
@@ -103,7 +105,9 @@ fn body(attempt: &Attempt<'_>, webhook: &Webhook, event_id: &str) -> Result<Vec<
     let level = &webhook.settings.payload;
     let href = match level {
         PayloadLevel::Full | PayloadLevel::Claims(_) => String::new(),
-        PayloadLevel::Summary | PayloadLevel::Thin => format!("{}/v1/webhooks/events/{event_id}", attempt.public_url),
+        PayloadLevel::Summary | PayloadLevel::Thin => {
+            format!("{}/v1/webhooks/events/{event_id}", attempt.public_url)
+        }
     };
     let context = MinimiseContext {
         summary: attempt.summary,
@@ -125,13 +129,19 @@ fn body(attempt: &Attempt<'_>, webhook: &Webhook, event_id: &str) -> Result<Vec<
             &seen,
         ),
         Dialect::Truvera => {
-            let token = webhook.secrets.token.as_ref().ok_or_else(|| BuildError::Sign("there is no token".into()))?;
+            let token =
+                webhook.secrets.token.as_ref().ok_or_else(|| BuildError::Sign("there is no token".into()))?;
             truvera_body(token.reveal(), name, &seen)
         }
     })
 }
 
-fn headers(attempt: &Attempt<'_>, webhook: &Webhook, event_id: &str, body: &[u8]) -> Result<HeaderMap, BuildError> {
+fn headers(
+    attempt: &Attempt<'_>,
+    webhook: &Webhook,
+    event_id: &str,
+    body: &[u8],
+) -> Result<HeaderMap, BuildError> {
     let name = attempt.event.event_type.as_str();
     let webhook_id = webhook.id.to_string();
     let mut headers = HeaderMap::with_capacity(16 + attempt.target.headers.len());
@@ -197,13 +207,16 @@ fn standard(
 ) -> Result<(), BuildError> {
     let refused = |error: &dyn std::fmt::Display| BuildError::Sign(error.to_string());
     let settings = &webhook.settings;
-    let (v1, v1a) =
-        (settings.signs(SignatureKind::StandardWebhooks), settings.signs(SignatureKind::StandardWebhooksEd25519));
+    let (v1, v1a) = (
+        settings.signs(SignatureKind::StandardWebhooks),
+        settings.signs(SignatureKind::StandardWebhooksEd25519),
+    );
     if !v1 && !v1a {
         return Ok(());
     }
     let secrets = if v1 {
-        let made = webhook.secrets.signing_at(attempt.now).map(|secret| WebhookSecret::from_bytes(secret.reveal()));
+        let made =
+            webhook.secrets.signing_at(attempt.now).map(|secret| WebhookSecret::from_bytes(secret.reveal()));
         made.collect::<Result<Vec<_>, _>>().map_err(|e| refused(&e))?
     } else {
         Vec::new()

@@ -102,7 +102,17 @@ fn stored_key(conn: &Connection, tenant: TenantNo, key: &RepeatKey) -> Result<Op
     if !rest.is_empty() {
         return Err(rows::corrupt("idempotency key").into());
     }
-    Ok(Some((content, numbers.iter().map(|no| EventNo(i64::from_be_bytes(*no))).collect())))
+    let events: Vec<EventNo> = numbers.iter().map(|no| EventNo(i64::from_be_bytes(*no))).collect();
+    for no in &events {
+        // A key lives as long as its events' metadata; upkeep collects what is left of it later.
+        let kept: bool = conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM event WHERE seq = ?1)")?
+            .query_row([no.0], |row| row.get(0))?;
+        if !kept {
+            return Ok(None);
+        }
+    }
+    Ok(Some((content, events)))
 }
 
 fn stored_event(

@@ -88,7 +88,7 @@ fn claim_lane(
                 }
                 stale_left -= 1;
                 ctx.tally.delivery_writes += 1;
-                end_cancelled(conn, ticket.delivery.0, rows::stale_reason(facts.deleted))?;
+                end_cancelled(conn, ticket.delivery.0, rows::stale_reason(facts.deleted), now)?;
                 destroy_if_forgetful(conn, ctx, ticket.webhook, event.0)?;
                 continue;
             }
@@ -156,7 +156,7 @@ pub(super) fn unclaim(
         .execute((ticket.delivery.0, due.millis()))?;
         ctx.tally.delivery_writes += 1;
         if let Some(reason) = held.cancelled(conn)? {
-            end_cancelled(conn, ticket.delivery.0, reason)?;
+            end_cancelled(conn, ticket.delivery.0, reason, due)?;
             destroy_if_forgetful(conn, ctx, held.webhook, held.event)?;
         }
     }

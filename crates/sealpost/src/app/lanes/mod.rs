@@ -12,8 +12,8 @@ use sealpost_core::limits as bound;
 use sealpost_core::time::Timestamp;
 use tokio::sync::Notify;
 
-pub use table::{Caps, Grant, HookInfo};
 use table::Table;
+pub use table::{Caps, Grant, HookInfo};
 
 #[derive(Debug)]
 pub struct Lanes {
@@ -91,7 +91,12 @@ impl Lanes {
         self.table().claimed(grant, payload_bytes.len() as u32, next_due, now);
         payload_bytes
             .iter()
-            .map(|bytes| Permit { lanes: Arc::clone(self), lane: grant.lane, bytes: *bytes, recovering: true })
+            .map(|bytes| Permit {
+                lanes: Arc::clone(self),
+                lane: grant.lane,
+                bytes: *bytes,
+                recovering: true,
+            })
             .collect()
     }
 
