@@ -64,6 +64,11 @@ fn boot_now() -> Duration {
     Duration::new(at.tv_sec.max(0) as u64, at.tv_nsec.clamp(0, 999_999_999) as u32)
 }
 
+/// Names the run of the machine that [`Clock::boot`] counts in; empty where the system does not say.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         self.start + boot_now().saturating_sub(self.boot_at_start)

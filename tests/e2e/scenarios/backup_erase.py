@@ -24,7 +24,7 @@ def run(checks: Checks, folder: Path) -> None:
         return Reply(422, body=request.body) if request.target == "/echo" else Reply(200)
 
     with Receiver(authority, echo) as receiver, Service(
-        folder, authority.ca_file, SEALPOST_RETRY_INTERVALS="100ms"
+        folder, authority.ca_file, SEALPOST_RETRY_INTERVALS="1s"
     ) as service:
         service.start()
         client = service.client

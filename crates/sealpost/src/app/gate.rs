@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sealpost_egress::{Gate, GateGuard};
+use sealpost_store::queue::ClaimTicket;
 use tokio::sync::Notify;
 
+use super::starts::StartSlot;
 use crate::clock::Clock;
 
 #[derive(Debug, Default)]
@@ -61,11 +63,19 @@ pub struct SendGate {
     clock: Arc<dyn Clock>,
     /// Boot time after which the claim may no longer begin.
     start_by: Duration,
+    /// Where the start of this claim is marked.
+    start: (Arc<StartSlot>, ClaimTicket),
 }
 
 impl SendGate {
-    pub fn new(gate: Arc<WebhookGate>, version: i64, clock: Arc<dyn Clock>, start_by: Duration) -> Self {
-        Self { gate, version, clock, start_by }
+    pub fn new(
+        gate: Arc<WebhookGate>,
+        version: i64,
+        clock: Arc<dyn Clock>,
+        start_by: Duration,
+        start: (Arc<StartSlot>, ClaimTicket),
+    ) -> Self {
+        Self { gate, version, clock, start_by, start }
     }
 }
 
@@ -76,6 +86,11 @@ impl Gate for SendGate {
         }
         let mut state = self.gate.state();
         if state.version != self.version {
+            return None;
+        }
+        // Marked before anything leaves: whatever the next process finds unmarked was never sent.
+        if let Err(error) = self.start.0.mark(&self.start.1) {
+            tracing::error!(%error, "a start could not be marked; nothing is sent");
             return None;
         }
         state.entering += 1;
@@ -95,12 +110,26 @@ impl Drop for Entering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::starts::StartMarks;
     use crate::clock::ManualClock;
+    use sealpost_core::id::{DeliveryId, DeliveryNo, WebhookNo};
+    use sealpost_core::lane::LaneNo;
     use sealpost_core::time::Timestamp;
 
     fn ask(gate: &Arc<WebhookGate>, version: i64, clock: &Arc<ManualClock>) -> Option<GateGuard> {
         let clock: Arc<dyn Clock> = clock.clone();
-        SendGate::new(Arc::clone(gate), version, clock, Duration::from_secs(1)).open()
+        let ticket = ClaimTicket {
+            delivery: DeliveryNo(1),
+            id: DeliveryId::from_bytes([0; 16]),
+            webhook: WebhookNo(1),
+            lane: LaneNo::ordinary(WebhookNo(1)),
+            lane_epoch: 0,
+            attempt: 1,
+            fence: 1,
+            only_unknown_before: true,
+        };
+        let slot = Arc::new(StartMarks::none().slot()?);
+        SendGate::new(Arc::clone(gate), version, clock, Duration::from_secs(1), (slot, ticket)).open()
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod lanes;
 pub mod registry;
 pub mod samples;
+pub mod starts;
 pub mod tenants;
 pub mod webhooks;
 
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use lanes::{Lanes, Permit};
 use registry::{Registry, Target, TenantEntry};
+use starts::StartMarks;
 
 /// A delivery that is claimed on disk and holds every permit: nothing stands between it and its request.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ pub struct App {
     pub registry: Arc<Registry>,
     pub lanes: Arc<Lanes>,
     pub config: Arc<AppConfig>,
+    pub starts: Arc<StartMarks>,
     clients: Arc<clients::ClientCache>,
     ready: mpsc::UnboundedSender<Ready>,
 }
@@ -81,12 +84,18 @@ impl App {
             registry: Arc::new(Registry::new(Arc::clone(&store))),
             clients: Arc::new(clients::ClientCache::new(config.bootstrap_api_key.as_ref())),
             config: Arc::new(config),
+            starts: StartMarks::none(),
             store,
             clock,
             lanes,
             ready,
         };
         (app, receiver)
+    }
+
+    /// Remembers beyond a kill which claims began.
+    pub fn with_starts(self, starts: Arc<StartMarks>) -> Self {
+        Self { starts, ..self }
     }
 
     /// A tenant that must exist, because a credential or a row named it.

@@ -104,6 +104,7 @@ fn exit(error: &ServeError) -> Exit {
         | ServeError::Store(_)
         | ServeError::FirstKey { .. }
         | ServeError::AdminSocket { .. }
+        | ServeError::Starts { .. }
         | ServeError::Signals(_) => Exit::Failed,
     }
 }

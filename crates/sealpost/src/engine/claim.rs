@@ -26,20 +26,36 @@ const SLICE: u32 = 500;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Ends the attempts of an earlier process as `unknown`; nothing is sent by that.
-pub(super) async fn take_up_orphans(shared: &Shared) -> Result<u64, StoreError> {
-    let mut taken = 0;
+/// What was done with the claims of an earlier process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Orphans {
+    pub(super) unknown: u64,
+    pub(super) handed_back: u64,
+}
+
+/// Takes up the claims of an earlier process: those that certainly never began are handed back, the attempts of the
+/// others end as `unknown`. Nothing is sent by that.
+pub(super) async fn take_up_orphans(shared: &Shared) -> Result<Orphans, StoreError> {
+    let app = &shared.app;
+    let mut taken = Orphans::default();
     loop {
-        let orphans = shared.app.store.orphans(SLICE).await?;
+        let orphans = app.store.orphans(SLICE).await?;
         if orphans.is_empty() {
+            app.starts
+                .arm()
+                .map_err(|error| StoreError::Backend(format!("starts cannot be marked: {error}")))?;
             return Ok(taken);
         }
-        let mut settlements = Vec::with_capacity(orphans.len());
-        for ticket in &orphans {
-            settlements.push(unknown(shared, *ticket).await?);
+        let (unsent, begun): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|ticket| app.starts.never_began(ticket));
+        taken.unknown += begun.len() as u64;
+        taken.handed_back += unsent.len() as u64;
+        app.store.unclaim(unsent, app.clock.now()).await?;
+        let mut settlements = Vec::with_capacity(begun.len());
+        for ticket in begun {
+            settlements.push(unknown(shared, ticket).await?);
         }
-        shared.app.store.settle(settlements).await?;
-        taken += orphans.len() as u64;
+        app.store.settle(settlements).await?;
     }
 }
 

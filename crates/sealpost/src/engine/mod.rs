@@ -60,6 +60,8 @@ pub struct Engine {
 pub struct TakenUp {
     /// Claims whose outcome nobody knows.
     pub orphans: u64,
+    /// Claims that certainly never began.
+    pub handed_back: u64,
     /// Lanes with deliveries waiting on disk.
     pub lanes: u64,
 }
@@ -76,8 +78,8 @@ impl Engine {
         let shared =
             Arc::new(Shared { app: app.clone(), outbound, unsettled: Arc::clone(&unsettled), closing });
         let orphans = claim::take_up_orphans(&shared).await?;
-        if orphans > 0 {
-            app.lanes.begin_recovery();
+        if orphans.unknown + orphans.handed_back > 0 {
+            app.lanes.begin_recovery(app.clock.now());
         }
         let lanes = claim::find_lanes(&shared).await?;
         let loops = vec![
@@ -85,7 +87,10 @@ impl Engine {
             tokio::spawn(claim::run(Arc::clone(&shared))),
             tokio::spawn(upkeep::run(shared)),
         ];
-        Ok((Self { app, close, loops, unsettled }, TakenUp { orphans, lanes }))
+        Ok((
+            Self { app, close, loops, unsettled },
+            TakenUp { orphans: orphans.unknown, handed_back: orphans.handed_back, lanes },
+        ))
     }
 
     /// Stops beginning, lets what was begun end within `limit`, and stores it. What has not ended by then is an

@@ -29,7 +29,8 @@ const SETTLE_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
     let Ready { ticket, tenant, target, event, payload, permit, claimed_at } = ready;
     // No slot: outcomes pile up unstored. Nothing is sent whose outcome could not be kept.
-    let Ok(slot) = Arc::clone(&shared.unsettled).try_acquire_owned() else {
+    let slots = (Arc::clone(&shared.unsettled).try_acquire_owned().ok(), shared.app.starts.slot());
+    let (Some(slot), Some(start)) = slots else {
         drop(permit);
         return give_back(&shared, &ticket, &target).await;
     };
@@ -37,6 +38,8 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
         drop(permit);
         return give_back(&shared, &ticket, &target).await;
     }
+    // Kept until the outcome is stored: until then the next process must know whether this one began.
+    let start = Arc::new(start);
     let app = &shared.app;
     let entry = tenant.event_type(event.event_type.as_str());
     let own = entry.as_ref().is_some_and(|entry| entry.event_type.origin == Origin::Own);
@@ -52,6 +55,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
             target.webhook.version,
             Arc::clone(&app.clock),
             claimed_at + bound::START_WINDOW,
+            (Arc::clone(&start), ticket),
         );
         match &keys.signing {
             None => Err(BuildError::Sign("the tenant has no signing key".into())),
@@ -97,6 +101,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
     let now = app.clock.now();
     let settlement = settlement_of(&shared, &target, ticket, own, judged, started_at, took, now);
     settle(&shared, &tenant, &target, settlement, slot).await;
+    drop(start);
 }
 
 #[expect(clippy::too_many_arguments, reason = "an attempt's result is wide; every part is a plain value")]

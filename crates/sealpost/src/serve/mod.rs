@@ -28,10 +28,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, ApiState};
 use crate::app::lanes::{Caps, Lanes};
+use crate::app::starts::StartMarks;
 use crate::app::{App, AppConfig, Ready};
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, boot_id};
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Engine, TakenUp};
 use admin_socket::AdminSocket;
 use http::{Http, HttpOptions};
 
@@ -55,6 +56,8 @@ pub enum ServeError {
     FirstKey { path: PathBuf, why: String },
     #[error("the admin socket {path} cannot be made: {source}")]
     AdminSocket { path: PathBuf, source: io::Error },
+    #[error("starts cannot be marked in {path}: {source}")]
+    Starts { path: PathBuf, source: io::Error },
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
 }
@@ -134,6 +137,9 @@ impl Server {
 
         let clock = Arc::new(SystemClock::start());
         let (app, work) = App::new(store, clock, Lanes::new(Caps::default()), app_config(config, public_url));
+        let starts = StartMarks::open(config.data_folder(), &boot_id())
+            .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?;
+        let app = app.with_starts(starts);
         let tenant = app.ensure_default_tenant().await?;
         let first_key = match config.bootstrap_api_key {
             Some(_) => None,
@@ -159,9 +165,10 @@ impl Server {
         outbound: Arc<Egress>,
     ) -> Result<Engine, ServeError> {
         let (engine, found) = Engine::start(app.clone(), work, outbound).await?;
-        if found.orphans > 0 || found.lanes > 0 {
+        if found != TakenUp::default() {
             tracing::info!(
                 orphans = found.orphans,
+                handed_back = found.handed_back,
                 lanes = found.lanes,
                 "took up what an earlier process left"
             );

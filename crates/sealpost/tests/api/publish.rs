@@ -234,7 +234,7 @@ async fn hostile_bodies_are_refused_whole() {
         100000 levels: 400 {"code":"BadRequest","message":"Validation Error","details":[{"msg":"the payload is not acceptable JSON: more than 64 nested arrays and objects at byte 68","param":"payload","location":"body"}]}
         100000 open: 400 {"code":"BadRequest","message":"the body is not JSON: expected value at line 1 column 500032"}
         an event over 1 MiB: 413 {"code":"PayloadTooLarge","message":"the payload has 1048584 bytes, more than 1048576"}
-        1001 events: 400 PLACEHOLDER
+        1001 events: 400 {"code":"BadRequest","message":"Validation Error","details":[{"msg":"must hold at most 1000 events","param":"","location":"body"}]}
     "#]]);
     nothing_is_stored(&world).await;
 

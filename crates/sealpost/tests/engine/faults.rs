@@ -102,3 +102,19 @@ async fn a_publisher_that_hangs_up_strands_nothing() {
     assert_eq!(service.count(Status::Delivered).await, service.out.requests().len());
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_never_began_costs_no_attempt() {
+    let service = Service::start(Scripted::answering([200])).await;
+    service.webhook(URL, &["did_create"]).await;
+    let event = service.publish_claimed_and_left("did_create").await;
+    let service = service.killed_and_restarted(Scripted::answering([200])).await;
+    assert_eq!((service.taken_up.orphans, service.taken_up.handed_back), (0, 1));
+    service.until_count(Status::Delivered, 1).await;
+    expect![[r#"
+        +0s attempt 1: delivered 200
+        delivered
+    "#]]
+    .assert_eq(&service.timeline(event).await);
+    service.stop().await;
+}

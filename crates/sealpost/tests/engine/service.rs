@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealpost::app::lanes::{Caps, Lanes};
+use sealpost::app::starts::StartMarks;
 use sealpost::app::webhooks::WebhookInput;
 use sealpost::app::{App, AppConfig};
 use sealpost::clock::{Clock, ManualClock};
@@ -11,7 +12,8 @@ use sealpost::engine::{Engine, TakenUp};
 use sealpost_core::delivery::Status;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
-use sealpost_core::id::{EventId, TenantNo};
+use sealpost_core::id::{DeliveryId, EventId, TenantNo};
+use sealpost_core::payload::Payload;
 use sealpost_core::publish::{BodyKind, parse};
 use sealpost_core::settings::{ServerDefaults, WebhookSettings};
 use sealpost_core::target_url::{TargetUrl, UrlPolicy, UrlRules};
@@ -20,7 +22,7 @@ use sealpost_core::webhook::{Subscription, Webhook};
 use sealpost_egress::Scripted;
 use sealpost_store::Store;
 use sealpost_store::history::DeliveryFilter;
-use sealpost_store::inbox::AcceptedEvent;
+use sealpost_store::inbox::{Accept, Accepted, AcceptedEvent, NewDelivery, NewEvent};
 use sealpost_store::page::PageRequest;
 use sealpost_store::sqlite::{OpenOptions, SqliteStore};
 use tempfile::TempDir;
@@ -61,6 +63,7 @@ impl Service {
         };
         let dyn_clock: Arc<dyn Clock> = clock.clone();
         let (app, ready) = App::new(store, dyn_clock, Lanes::new(Caps::default()), config);
+        let app = app.with_starts(StartMarks::open(folder.path(), "this boot").unwrap());
         let tenant = app.ensure_default_tenant().await.unwrap().no;
         let (engine, taken_up) = Engine::start(app.clone(), ready, out.clone()).await.unwrap();
         Self { app, out, clock, tenant, taken_up, engine: Some(engine), folder }
@@ -100,6 +103,44 @@ impl Service {
         let body = format!(r#"{{"type":"{event_type}","payload":{payload}}}"#);
         let publications = parse(BodyKind::Json, body.as_bytes()).unwrap();
         self.app.publish(self.tenant, publications, None).await.unwrap().events.remove(0)
+    }
+
+    /// Stores an event with its delivery claimed, as accepting does, and dies before anything began.
+    pub(crate) async fn publish_claimed_and_left(&self, event_type: &str) -> EventId {
+        let entry = self.app.tenant(self.tenant).await.unwrap();
+        let event_type = entry.event_type(event_type).unwrap();
+        let (version, matched) = entry.matching(&[&event_type.event_type]);
+        let now = self.clock.now();
+        let deliveries = matched[0].iter().map(|target| NewDelivery {
+            id: DeliveryId::new(now, self.clock.chance()),
+            webhook: target.webhook.no,
+            lane_epoch: target.webhook.lane_epoch,
+            claim: true,
+            cancelled: None,
+        });
+        let payload = Payload::parse("{}").unwrap();
+        let event = NewEvent {
+            id: EventId::new(now, self.clock.chance()),
+            id_given: false,
+            event_type: event_type.event_type.name.clone(),
+            timestamp: now,
+            content: entry.hasher.content(event_type.event_type.name.as_str(), payload.as_str(), None),
+            payload,
+            subjects: Vec::new(),
+            test: false,
+            deliveries: deliveries.collect(),
+            derived: None,
+        };
+        let id = event.id;
+        let accept = Accept {
+            tenant: self.tenant,
+            registry_version: version,
+            now,
+            events: vec![event],
+            keys: Vec::new(),
+        };
+        assert!(matches!(self.app.store.accept(accept).await.unwrap(), Accepted::Events(_)));
+        id
     }
 
     pub(crate) async fn publish_many(&self, event_type: &str, count: usize) {

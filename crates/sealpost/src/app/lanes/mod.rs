@@ -45,7 +45,6 @@ impl Lanes {
             lanes: Arc::clone(self),
             lane: LaneNo::ordinary(webhook),
             bytes,
-            recovering: false,
         })
     }
 
@@ -91,12 +90,7 @@ impl Lanes {
         self.table().claimed(grant, payload_bytes.len() as u32, next_due, now);
         payload_bytes
             .iter()
-            .map(|bytes| Permit {
-                lanes: Arc::clone(self),
-                lane: grant.lane,
-                bytes: *bytes,
-                recovering: true,
-            })
+            .map(|bytes| Permit { lanes: Arc::clone(self), lane: grant.lane, bytes: *bytes })
             .collect()
     }
 
@@ -104,8 +98,9 @@ impl Lanes {
         self.table().next_wake()
     }
 
-    pub fn begin_recovery(&self) {
-        self.table().begin_recovery();
+    /// After an unclean start: one at a time, doubling.
+    pub fn begin_recovery(&self, now: Timestamp) {
+        self.table().begin_recovery(now);
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -136,8 +131,6 @@ pub struct Permit {
     lanes: Arc<Lanes>,
     lane: LaneNo,
     bytes: usize,
-    /// Claimed from disk: its end counts for the careful start after a crash.
-    recovering: bool,
 }
 
 impl Permit {
@@ -151,9 +144,6 @@ impl Drop for Permit {
         let (idle, wake) = {
             let mut table = self.lanes.table();
             table.release(self.lane, self.bytes);
-            if self.recovering {
-                table.recovered_one();
-            }
             (table.in_flight() == 0, table.has_ready())
         };
         if wake {

@@ -136,13 +136,17 @@ impl Bucket {
     }
 }
 
-/// After an unclean start what was claimed from disk is worked one at a time, doubling with each success, so that a
-/// delivery that kills the process cannot burn its neighbours' attempts.
+/// After an unclean start deliveries are worked one at a time, then two, then four: doubled with each that ended, and
+/// with each span survived, so that a delivery that kills the process cannot burn its neighbours' attempts and a
+/// receiver that hangs cannot hold the others up.
 #[derive(Debug)]
 struct Recovery {
     cap: u32,
-    in_flight: u32,
+    raised_at: Timestamp,
 }
+
+/// A delivery that kills the process does so at once.
+const SURVIVED: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub struct Table {
@@ -183,8 +187,29 @@ impl Table {
         self.closed = true;
     }
 
-    pub fn begin_recovery(&mut self) {
-        self.recovery = Some(Recovery { cap: 1, in_flight: 0 });
+    pub fn begin_recovery(&mut self, now: Timestamp) {
+        self.recovery = Some(Recovery { cap: 1, raised_at: now });
+    }
+
+    /// How many more sends the whole table may begin.
+    fn global_room(&mut self, now: Timestamp) -> u32 {
+        while let Some(recovery) = &mut self.recovery
+            && now >= recovery.raised_at + SURVIVED
+        {
+            recovery.raised_at = recovery.raised_at + SURVIVED;
+            self.raise_recovery();
+        }
+        let cap = self.recovery.as_ref().map_or(self.caps.global, |r| r.cap.min(self.caps.global));
+        cap.saturating_sub(self.global)
+    }
+
+    fn raise_recovery(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.cap = recovery.cap.saturating_mul(2);
+            if recovery.cap >= self.caps.global {
+                self.recovery = None;
+            }
+        }
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -225,7 +250,7 @@ impl Table {
     pub fn reserve(&mut self, webhook: WebhookNo, info: &HookInfo, bytes: usize, now: Timestamp) -> bool {
         let caps = self.caps;
         let outer = !self.closed
-            && self.global < caps.global
+            && self.global_room(now) > 0
             && self.tenants.get(&info.tenant).copied().unwrap_or(0) < caps.tenant
             && self.bytes + bytes <= caps.bytes;
         let hook = self.hook(webhook, info, now);
@@ -263,6 +288,7 @@ impl Table {
 
     /// A send ended or did not happen: its permit is free again.
     pub fn release(&mut self, lane: LaneNo, bytes: usize) {
+        self.raise_recovery();
         self.bytes = self.bytes.saturating_sub(bytes);
         self.give_back(lane, 1);
     }
@@ -320,7 +346,9 @@ impl Table {
 
     /// When there is something to look at again; `None` if only a note or a release can bring work.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        let due = self.timers.first().map(|(due, _)| *due);
+        let raise = self.recovery.as_ref().filter(|_| self.has_ready()).map(|r| r.raised_at + SURVIVED);
+        due.into_iter().chain(raise).min()
     }
 
     /// The next claims to make: at most `lanes_most` lanes, each with its permits taken.
@@ -340,7 +368,7 @@ impl Table {
         while grants.len() < lanes_most {
             let Some(tenant) = self.next_tenant(&skipped) else { break };
             self.last_served = Some(tenant);
-            let outer = self.outer_room(tenant);
+            let outer = self.outer_room(tenant, now);
             if outer == 0 {
                 // The lanes stay in the tenant's queue and are looked at again after a release.
                 skipped.push(tenant);
@@ -364,14 +392,9 @@ impl Table {
         later.chain(earlier).find(|tenant| !skipped.contains(tenant))
     }
 
-    fn outer_room(&self, tenant: TenantNo) -> u32 {
+    fn outer_room(&mut self, tenant: TenantNo, now: Timestamp) -> u32 {
         let used = self.tenants.get(&tenant).copied().unwrap_or(0);
-        let recovering = self.recovery.as_ref().map_or(u32::MAX, |r| r.cap.saturating_sub(r.in_flight));
-        self.caps
-            .global
-            .saturating_sub(self.global)
-            .min(self.caps.tenant.saturating_sub(used))
-            .min(recovering)
+        self.global_room(now).min(self.caps.tenant.saturating_sub(used))
     }
 
     /// Takes permits for one lane that left the ready queue; `None` if it must wait for something.
@@ -404,9 +427,6 @@ impl Table {
         }
         let state = &mut hook.lanes[usize::from(lane.is_replay())];
         state.claiming = Some(state.notes);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.in_flight += most;
-        }
         self.take(lane, most);
         Some(most)
     }
@@ -429,9 +449,6 @@ impl Table {
     /// The answer to a grant: `got` deliveries were claimed and keep their permits; the next one is due at `next_due`.
     pub fn claimed(&mut self, grant: &Grant, got: u32, next_due: Option<Timestamp>, now: Timestamp) {
         let unused = grant.most.saturating_sub(got);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.in_flight = recovery.in_flight.saturating_sub(unused);
-        }
         let Some(hook) = self.hooks.get_mut(&grant.lane.webhook()) else { return };
         if let Some(bucket) = &mut hook.bucket {
             bucket.give_back(unused);
@@ -450,16 +467,6 @@ impl Table {
             self.give_back(grant.lane, unused);
         } else {
             self.forget_if_idle(grant.lane.webhook());
-        }
-    }
-
-    /// A claimed delivery came to a stored end without killing the process.
-    pub fn recovered_one(&mut self) {
-        let Some(recovery) = &mut self.recovery else { return };
-        recovery.in_flight = recovery.in_flight.saturating_sub(1);
-        recovery.cap = recovery.cap.saturating_mul(2);
-        if recovery.cap >= self.caps.global {
-            self.recovery = None;
         }
     }
 }

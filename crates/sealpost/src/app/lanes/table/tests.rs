@@ -126,7 +126,7 @@ fn bytes_are_bounded() {
 #[test]
 fn after_an_unclean_start_one_then_two_then_four() {
     let mut table = Table::new(Caps::default());
-    table.begin_recovery();
+    table.begin_recovery(at(0));
     for webhook in 1..=9 {
         table.note_waiting(lane(webhook), &info(1, "a"), at(0), at(0));
     }
@@ -134,7 +134,6 @@ fn after_an_unclean_start_one_then_two_then_four() {
     assert_eq!(said(&first), "1x1");
     table.claimed(&first[0], 1, None, at(0));
     table.release(lane(1), 0);
-    table.recovered_one();
     let second = table.grants(at(0), 10);
     assert_eq!(second.iter().map(|g| g.most).sum::<u32>(), 2);
 }
