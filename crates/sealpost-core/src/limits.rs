@@ -58,14 +58,12 @@ pub const IN_FLIGHT_PER_TENANT: u32 = 256;
 pub const IN_FLIGHT_PER_HOST: u32 = 128;
 /// Payload bytes held for sends in flight.
 pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
+/// Of these, what claims from disk may use and accepting may not.
+pub const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 /// Deliveries claimed from one lane in one turn: few from many, never many from one.
 pub const CLAIMS_PER_TURN: u32 = 32;
 /// Outcomes known but not yet stored.
 pub const UNSETTLED_MAX: usize = 4096;
-/// A claim's first byte leaves within this, or not at all.
-pub const START_WINDOW: Duration = Duration::from_secs(1);
-/// Time to store an outcome before a lease could be taken as abandoned.
-pub const SETTLE_MARGIN: Duration = Duration::from_secs(2);
 /// SIGTERM: sends in flight may end within this.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

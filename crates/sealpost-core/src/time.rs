@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -47,7 +47,7 @@ impl Timestamp {
     /// RFC 3339, any offset; finer digits than milliseconds are cut.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
         let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
-        let ms = at.to_offset(UtcOffset::UTC).unix_timestamp_nanos().div_euclid(1_000_000);
+        let ms = at.unix_timestamp_nanos().div_euclid(1_000_000);
         let ms = i64::try_from(ms).map_err(|_| InvalidTimestamp)?;
         if !(FIRST_MS..=LAST_MS).contains(&ms) {
             return Err(InvalidTimestamp);
@@ -226,6 +226,7 @@ mod tests {
             "2022-02-30T00:00:00Z",
             "1661822798",
             "0000-01-01T00:00:00+23:00",
+            "9999-12-31T23:59:59-23:00",
         ] {
             assert_eq!(Timestamp::parse(bad), Err(InvalidTimestamp), "{bad}");
         }

@@ -53,9 +53,16 @@ pub enum ClientRefused {
 #[derive(Debug)]
 pub struct ClientCache {
     bootstrap: Option<[u8; 32]>,
-    known: Mutex<HashMap<[u8; 32], Client>>,
+    known: Mutex<Known>,
     /// The tenant that every store has; it never goes.
     pub(super) default_tenant: OnceLock<TenantNo>,
+}
+
+/// Clients by key hash, and how often clients were deleted: what was read before a deletion is not remembered after it.
+#[derive(Debug, Default)]
+struct Known {
+    clients: HashMap<[u8; 32], Client>,
+    deletions: u64,
 }
 
 impl ClientCache {
@@ -67,7 +74,7 @@ impl ClientCache {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Client>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,16 +99,21 @@ impl App {
                 who: "bootstrap key".into(),
             }));
         }
-        let known = self.clients.known().get(&key_hash).cloned();
+        let (known, deletions) = {
+            let known = self.clients.known();
+            (known.clients.get(&key_hash).cloned(), known.deletions)
+        };
         let client = match known {
             Some(client) => client,
             None => {
                 let Some(client) = self.store.client_by_key_hash(key_hash).await? else { return Ok(None) };
                 let mut known = self.clients.known();
-                if known.len() >= REMEMBERED {
-                    known.clear();
+                if known.deletions == deletions {
+                    if known.clients.len() >= REMEMBERED {
+                        known.clients.clear();
+                    }
+                    known.clients.insert(key_hash, client.clone());
                 }
-                known.insert(key_hash, client.clone());
                 client
             }
         };
@@ -151,7 +163,9 @@ impl App {
     /// Takes effect at once. `false`: the tenant has no such client.
     pub async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError> {
         let deleted = self.store.delete_client(tenant, id).await?;
-        self.clients.known().clear();
+        let mut known = self.clients.known();
+        known.clients.clear();
+        known.deletions += 1;
         Ok(deleted)
     }
 }

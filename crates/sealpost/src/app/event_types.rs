@@ -6,6 +6,9 @@ use sealpost_core::payload::Payload;
 use sealpost_store::StoreError;
 use serde_json::Value;
 
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ReferencingError, ValidationError};
+
 use super::App;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +33,7 @@ pub fn compile(schema: &Value) -> Result<jsonschema::Validator, String> {
     if !schema.is_object() && !schema.is_boolean() {
         return Err("must be an object or a boolean".into());
     }
-    jsonschema::options().build(schema).map_err(|e| without_values(&e))
+    jsonschema::options().build(schema).map_err(|error| unusable(&error))
 }
 
 /// The first violation, told without the offending value: payloads are not repeated in answers.
@@ -43,11 +46,28 @@ pub fn check(schema: &jsonschema::Validator, payload: &Payload) -> Result<(), St
     }
 }
 
-fn without_values(error: &jsonschema::ValidationError<'_>) -> String {
+/// Schemas are the operator's own, and still not repeated.
+fn unusable(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::Referencing(ReferencingError::Unretrievable { .. }) => {
+            "external references are not allowed".into()
+        }
+        ValidationErrorKind::Referencing(_) => "a reference leads nowhere".into(),
+        _ => without_values(error),
+    }
+}
+
+fn without_values(error: &ValidationError<'_>) -> String {
     let place = error.instance_path().to_string();
     let rule = error.schema_path().to_string();
     let place = if place.is_empty() { "/".to_owned() } else { place };
-    format!("does not fit its schema at {place} (rule {rule})")
+    // The name of a member is the schema's word, not the payload's.
+    match error.kind() {
+        ValidationErrorKind::Required { property: Value::String(name) } => {
+            format!("does not fit its schema at {place} (rule {rule}): member `{name}` is missing")
+        }
+        _ => format!("does not fit its schema at {place} (rule {rule})"),
+    }
 }
 
 impl App {
@@ -104,9 +124,27 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_member_is_named() {
+        let schema = json!({"properties": {"holder": {"required": ["did", "name"]}}});
+        let bad = Payload::parse(r#"{"holder":{"did":"did:web:x"}}"#).unwrap();
+        assert_eq!(
+            check(&compile(&schema).unwrap(), &bad).unwrap_err(),
+            "does not fit its schema at /holder (rule /properties/holder/required): member `name` is missing"
+        );
+    }
+
+    #[test]
     fn nothing_is_fetched_for_a_schema() {
-        assert!(compile(&json!({"$ref": "https://example.com/schema.json"})).is_err());
-        assert!(compile(&json!({"$ref": "file:///etc/passwd"})).is_err());
-        assert!(compile(&json!([1])).is_err());
+        for (schema, said) in [
+            (json!({"$ref": "https://example.com/schema.json"}), "external references are not allowed"),
+            (json!({"$ref": "file:///etc/passwd"}), "external references are not allowed"),
+            (json!({"properties": {"a": {"$ref": "other.json#/x"}}}), "external references are not allowed"),
+            (json!({"$ref": "#/$defs/none"}), "a reference leads nowhere"),
+            (json!({"type": 7}), "does not fit its schema at /type (rule /properties/type/anyOf)"),
+            (json!([1]), "must be an object or a boolean"),
+        ] {
+            assert_eq!(compile(&schema).unwrap_err(), said, "{schema}");
+        }
+        assert!(compile(&json!({"$ref": "#/$defs/a", "$defs": {"a": {}}})).is_ok());
     }
 }

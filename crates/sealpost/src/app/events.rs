@@ -212,7 +212,6 @@ impl App {
     ) -> Result<Published, PublishRefused> {
         let test = only.is_some();
         for _ in 0..MATCH_TRIES {
-            let claimed_at = self.clock.boot();
             let (version, mut plans) = self.plan(&entry, &prepared, only.as_ref(), now)?;
             let events = prepared
                 .iter()
@@ -230,7 +229,7 @@ impl App {
                 Accepted::Events(events) => {
                     for ((event, plan), accepted) in prepared.iter().zip(&mut plans).zip(&events) {
                         if !accepted.repeated {
-                            self.hand_on(&entry, event, plan, accepted, test, claimed_at, now);
+                            self.hand_on(&entry, event, plan, accepted, test, now);
                         }
                     }
                     let repeated = events.iter().all(|event| event.repeated);
@@ -315,7 +314,6 @@ impl App {
         plan: &mut Plan,
         accepted: &AcceptedEvent,
         test: bool,
-        claimed_at: std::time::Duration,
         now: Timestamp,
     ) {
         let own = Event {
@@ -350,7 +348,6 @@ impl App {
                     event,
                     payload: prepared.payload.clone(),
                     permit,
-                    claimed_at,
                 };
                 // The engine is gone only when the process ends; the claim is then an orphan of the next start.
                 let _ = self.ready.send(ready);

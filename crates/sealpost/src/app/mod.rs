@@ -41,8 +41,6 @@ pub struct Ready {
     pub event: Event,
     pub payload: Payload,
     pub permit: Permit,
-    /// Boot time before the claim began; the first byte leaves within the start window from here.
-    pub claimed_at: std::time::Duration,
 }
 
 /// What holds for the whole installation.

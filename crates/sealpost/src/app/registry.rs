@@ -24,6 +24,9 @@ use sealpost_store::{Store, StoreError};
 use super::gate::WebhookGate;
 use super::lanes::HookInfo;
 
+/// Between tries to read a change back.
+const REFRESH_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// A webhook, ready to be sent to.
 #[derive(Debug)]
 pub struct Target {
@@ -56,6 +59,7 @@ impl Target {
                 host: (webhook.tenant, Arc::clone(&host), webhook.url.port()),
                 max_in_flight: webhook.settings.max_in_flight,
                 rate_per_second: webhook.settings.rate_per_second,
+                version: webhook.version,
             },
             scheme: if webhook.url.scheme() == "http" { Scheme::Http } else { Scheme::Https },
             path: PathAndQuery::try_from(webhook.url.request_target()).ok()?,
@@ -101,6 +105,8 @@ pub struct TenantEntry {
     state: RwLock<State>,
     /// One refresh at a time.
     refreshing: tokio::sync::Mutex<()>,
+    /// One change that was decided on what a webhook is now at a time.
+    pub changing: tokio::sync::Mutex<()>,
 }
 
 impl TenantEntry {
@@ -256,6 +262,7 @@ impl Registry {
             hasher,
             state: RwLock::new(State::new()),
             refreshing: tokio::sync::Mutex::new(()),
+            changing: tokio::sync::Mutex::new(()),
         });
         self.refresh(&entry).await?;
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
@@ -279,6 +286,23 @@ impl Registry {
             }
         }
         Ok(None)
+    }
+
+    /// After a committed change: brings the entry up to date however long the store refuses, so that nothing goes on
+    /// with what was replaced. The caller hears of a first failure; the work goes on behind.
+    pub async fn refresh_after_change(self: &Arc<Self>, entry: &Arc<TenantEntry>) -> Result<(), StoreError> {
+        let Err(error) = self.refresh(entry).await else { return Ok(()) };
+        tracing::error!(%error, "a change is not in memory yet");
+        let (this, entry) = (Arc::clone(self), Arc::clone(entry));
+        tokio::spawn(async move {
+            while let Err(error) = this.refresh(&entry).await {
+                if matches!(error, StoreError::Closed) {
+                    return;
+                }
+                tokio::time::sleep(REFRESH_AGAIN).await;
+            }
+        });
+        Err(error)
     }
 
     /// Brings an entry up to the store's version.

@@ -71,7 +71,7 @@ impl App {
             created_at: now,
         };
         let webhook = self.store.create_webhook(new).await?.ok_or(WebhookRefused::TooMany)?;
-        self.registry.refresh(&entry).await?;
+        self.registry.refresh_after_change(&entry).await?;
         Ok(webhook)
     }
 
@@ -118,18 +118,21 @@ impl App {
         self.change(&entry, id, change).await
     }
 
-    pub async fn put_settings(
+    /// Replaces settings and owner's headers by what `decide` makes of the webhook as it is.
+    pub async fn put_settings<E: From<WebhookRefused>>(
         &self,
         tenant: TenantNo,
         id: WebhookId,
-        settings: WebhookSettings,
-        headers: Vec<(String, Secret<String>)>,
-    ) -> Result<Webhook, WebhookRefused> {
-        let entry = self.tenant(tenant).await?;
-        let secrets = WebhookSecrets { headers, ..self.webhook(tenant, id).await?.secrets };
+        decide: impl FnOnce(&Webhook) -> Result<(WebhookSettings, Vec<(String, Secret<String>)>), E>,
+    ) -> Result<Webhook, E> {
+        let entry = self.tenant(tenant).await.map_err(WebhookRefused::from)?;
+        let _alone = entry.changing.lock().await;
+        let before = self.webhook(tenant, id).await?;
+        let (settings, headers) = decide(&before)?;
+        let secrets = WebhookSecrets { headers, ..before.secrets };
         let change =
             WebhookChange { settings: Some(settings), secrets: Some(secrets), ..WebhookChange::default() };
-        self.change(&entry, id, change).await
+        Ok(self.change(&entry, id, change).await?)
     }
 
     /// The newest Standard Webhooks secret; the reading is audited first.
@@ -155,6 +158,7 @@ impl App {
         who: &str,
     ) -> Result<(Secret<[u8; 32]>, Timestamp), WebhookRefused> {
         let entry = self.tenant(tenant).await?;
+        let _alone = entry.changing.lock().await;
         let mut secrets = self.webhook(tenant, id).await?.secrets;
         let (now, fresh) = (self.clock.now(), self.clock.bytes32());
         secrets.rotate_signing(fresh, now + overlap);
@@ -175,7 +179,7 @@ impl App {
         }
         let target = entry.target_by_id(id);
         self.store.delete_webhook(tenant, id, self.clock.now()).await?.ok_or(WebhookRefused::NotFound)?;
-        self.registry.refresh(&entry).await?;
+        self.registry.refresh_after_change(&entry).await?;
         if let Some(target) = target {
             target.gate.settled().await;
         }
@@ -191,7 +195,7 @@ impl App {
         let now = self.clock.now();
         let changed = self.store.change_webhook(entry.tenant.no, id, change, now).await?;
         let webhook = changed.ok_or(WebhookRefused::NotFound)?;
-        self.registry.refresh(entry).await?;
+        self.registry.refresh_after_change(entry).await?;
         if let Some(target) = entry.target_by_id(id) {
             target.gate.settled().await;
         }

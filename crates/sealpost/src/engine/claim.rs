@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealpost_core::delivery::{AttemptRecord, FailReason};
+use sealpost_core::delivery::FailReason;
 use sealpost_core::lane::LaneNo;
-use sealpost_core::outcome::Outcome;
-use sealpost_core::retry::{Ended, next_step};
 use sealpost_core::time::Timestamp;
 use sealpost_store::StoreError;
-use sealpost_store::queue::{Claim, ClaimTicket, ClaimedLane, Settlement, Want};
+use sealpost_store::queue::{Claim, ClaimedLane, Next, Settled, Want};
 
 use super::Shared;
-use super::send::{give_back, next_of, settle, unsendable};
+use super::send::{alert, cut_off, give_back, hand_back, settle, unsendable};
 use crate::app::Ready;
 use crate::app::lanes::{Grant, Permit};
 
@@ -27,15 +25,17 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// What was done with the claims of an earlier process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Orphans {
     pub(super) unknown: u64,
     pub(super) handed_back: u64,
+    /// When the attempts that were cut off fall due again.
+    pub(super) again_at: Vec<Timestamp>,
 }
 
 /// Takes up the claims of an earlier process: those that certainly never began are handed back, the attempts of the
 /// others end as `unknown`. Nothing is sent by that.
-pub(super) async fn take_up_orphans(shared: &Shared) -> Result<Orphans, StoreError> {
+pub(super) async fn take_up_orphans(shared: &Arc<Shared>) -> Result<Orphans, StoreError> {
     let app = &shared.app;
     let mut taken = Orphans::default();
     loop {
@@ -51,44 +51,29 @@ pub(super) async fn take_up_orphans(shared: &Shared) -> Result<Orphans, StoreErr
         taken.unknown += begun.len() as u64;
         taken.handed_back += unsent.len() as u64;
         app.store.unclaim(unsent, app.clock.now()).await?;
+        let mut found = Vec::with_capacity(begun.len());
         let mut settlements = Vec::with_capacity(begun.len());
         for ticket in begun {
-            settlements.push(unknown(shared, ticket).await?);
+            let at = app.registry.find(ticket.webhook).await?;
+            let why = "the service ended while this attempt was under way";
+            let settlement = cut_off(app, ticket, at.as_ref().map(|(_, target)| target), why);
+            taken.again_at.extend(match settlement.next {
+                Next::RetryAt(due) => Some(due),
+                Next::End(_) => None,
+            });
+            found.push(at);
+            settlements.push(settlement);
         }
-        app.store.settle(settlements).await?;
+        for (settled, at) in app.store.settle(settlements).await?.into_iter().zip(found) {
+            if let (Settled::Settled { health: Some(change), .. }, Some((tenant, target))) = (settled, at) {
+                alert(shared, &tenant, &target, change);
+            }
+        }
     }
 }
 
-async fn unknown(shared: &Shared, ticket: ClaimTicket) -> Result<Settlement, StoreError> {
-    let app = &shared.app;
-    let target = app.registry.find(ticket.webhook).await?.map(|(_, target)| target);
-    let defaults = &app.config.defaults;
-    let policy = target.as_ref().map_or(&defaults.retry, |target| target.webhook.settings.retry(defaults));
-    let now = app.clock.now();
-    let ended = Ended {
-        attempt: ticket.attempt,
-        outcome: Outcome::Unknown,
-        asked_wait: None,
-        only_unknown_before: ticket.only_unknown_before,
-    };
-    Ok(Settlement {
-        ticket,
-        attempt: AttemptRecord {
-            number: ticket.attempt,
-            started_at: now,
-            took_ms: 0,
-            outcome: Outcome::Unknown,
-            http_status: None,
-            error: Some("the service ended while this attempt was under way".into()),
-            excerpt: None,
-        },
-        next: next_of(next_step(policy, ended, now, app.clock.jitter())),
-        alert_after: target.map_or(0, |target| target.webhook.settings.alert_after),
-    })
-}
-
 /// Tells the lanes about every webhook with deliveries waiting on disk.
-pub(super) async fn find_lanes(shared: &Shared) -> Result<u64, StoreError> {
+pub(super) async fn find_lanes(shared: &Arc<Shared>) -> Result<u64, StoreError> {
     let app = &shared.app;
     let (mut after, mut found) = (None, 0);
     loop {
@@ -115,10 +100,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
             wait(&shared, now).await;
             continue;
         }
-        let claimed_at = app.clock.boot();
         let wants = grants.iter().map(|grant| Want { lane: grant.lane, most: grant.most }).collect();
         match app.store.claim(wants, now, bytes).await {
-            Ok(lanes) => hand_out(&shared, &grants, bytes, lanes, claimed_at).await,
+            Ok(lanes) => hand_out(&shared, &grants, bytes, lanes).await,
             Err(error) => {
                 tracing::error!(%error, "nothing could be claimed");
                 app.lanes.return_bytes(bytes);
@@ -143,13 +127,7 @@ async fn wait(shared: &Shared, now: Timestamp) {
     }
 }
 
-async fn hand_out(
-    shared: &Arc<Shared>,
-    grants: &[Grant],
-    bytes: usize,
-    lanes: Vec<ClaimedLane>,
-    claimed_at: Duration,
-) {
+async fn hand_out(shared: &Arc<Shared>, grants: &[Grant], bytes: usize, lanes: Vec<ClaimedLane>) {
     let app = &shared.app;
     let now = app.clock.now();
     let mut answers: std::collections::HashMap<LaneNo, ClaimedLane> =
@@ -163,13 +141,13 @@ async fn hand_out(
         kept += sizes.iter().sum::<usize>();
         let permits = app.lanes.claimed(grant, &sizes, next_due, now);
         for (claim, permit) in claims.into_iter().zip(permits) {
-            begin(shared, grant, claim, permit, claimed_at).await;
+            begin(shared, grant, claim, permit).await;
         }
     }
     app.lanes.return_bytes(bytes.saturating_sub(kept));
 }
 
-async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit, claimed_at: Duration) {
+async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit) {
     let found = match shared.app.registry.tenant(grant.tenant).await {
         Ok(entry) => entry.and_then(|entry| entry.target(grant.lane.webhook()).map(|target| (entry, target))),
         Err(error) => {
@@ -178,10 +156,10 @@ async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit
         }
     };
     let Some((tenant, target)) = found else {
-        // The webhook was deleted a moment ago: its pending deliveries are cancelled by their epoch.
-        if let Err(error) = shared.app.store.unclaim(vec![claim.ticket], shared.app.clock.now()).await {
-            tracing::error!(delivery = %claim.ticket.id, %error, "a claim was not handed back");
-        }
+        // Deleted a moment ago, when its pending deliveries are cancelled by their epoch; or not readable right now,
+        // and found again with the lanes.
+        drop(permit);
+        hand_back(shared, claim.ticket, shared.app.clock.now()).await;
         return;
     };
     match claim.open {
@@ -193,7 +171,6 @@ async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit
                 event: open.event,
                 payload: open.payload,
                 permit,
-                claimed_at,
             };
             tokio::spawn(super::send::deliver(Arc::clone(shared), ready));
         }
@@ -203,7 +180,7 @@ async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit
             let settlement = unsendable(claim.ticket, at, FailReason::PayloadGone, "the payload is gone");
             match Arc::clone(&shared.unsettled).try_acquire_owned() {
                 Ok(slot) => settle(shared, &tenant, &target, settlement, slot).await,
-                Err(_) => give_back(shared, &claim.ticket, &target).await,
+                Err(_) => give_back(shared, &claim.ticket, &target, AFTER_ERROR).await,
             }
         }
     }

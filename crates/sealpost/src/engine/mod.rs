@@ -78,19 +78,17 @@ impl Engine {
         let shared =
             Arc::new(Shared { app: app.clone(), outbound, unsettled: Arc::clone(&unsettled), closing });
         let orphans = claim::take_up_orphans(&shared).await?;
-        if orphans.unknown + orphans.handed_back > 0 {
-            app.lanes.begin_recovery(app.clock.now());
-        }
         let lanes = claim::find_lanes(&shared).await?;
+        let taken_up = TakenUp { orphans: orphans.unknown, handed_back: orphans.handed_back, lanes };
+        if taken_up.orphans + taken_up.handed_back > 0 {
+            app.lanes.begin_recovery(app.clock.now(), orphans.again_at);
+        }
         let loops = vec![
             tokio::spawn(dispatch(Arc::clone(&shared), ready)),
             tokio::spawn(claim::run(Arc::clone(&shared))),
             tokio::spawn(upkeep::run(shared)),
         ];
-        Ok((
-            Self { app, close, loops, unsettled },
-            TakenUp { orphans: orphans.unknown, handed_back: orphans.handed_back, lanes },
-        ))
+        Ok((Self { app, close, loops, unsettled }, taken_up))
     }
 
     /// Stops beginning, lets what was begun end within `limit`, and stores it. What has not ended by then is an

@@ -1,16 +1,18 @@
 //! One attempt from permit to stored outcome.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sealpost_core::delivery::{AttemptRecord, FailReason, State};
+use sealpost_core::event::Event;
 use sealpost_core::event_type::{Origin, WEBHOOK_FAILING, WEBHOOK_RECOVERED};
 use sealpost_core::health::HealthChange;
-use sealpost_core::limits as bound;
 use sealpost_core::minimise::SummaryForm;
 use sealpost_core::outcome::Outcome;
 use sealpost_core::payload::Payload;
-use sealpost_core::retry::{Ended, NextStep, next_step};
+use sealpost_core::retry::{Ended as RetryEnded, NextStep, next_step};
 use sealpost_core::time::Timestamp;
 use sealpost_store::StoreError;
 use sealpost_store::queue::{ClaimTicket, Next, Settled, Settlement};
@@ -19,27 +21,62 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Shared;
 use super::outcome::{Judged, judge};
 use super::request::{Attempt, BuildError, build};
-use crate::app::Ready;
 use crate::app::gate::SendGate;
 use crate::app::registry::{Target, TenantEntry};
+use crate::app::starts::StartSlot;
+use crate::app::{App, Ready};
 
 /// Between tries to store an outcome while the store refuses.
 const SETTLE_AGAIN: Duration = Duration::from_millis(200);
+/// A delivery that no slot was free for is due again after this.
+const SLOT_AGAIN: Duration = Duration::from_millis(500);
+
+/// How an attempt ended, before anything of it is stored.
+enum Ended {
+    Settle(Settlement),
+    /// Nothing began; the attempt is not used up.
+    GiveBack,
+}
 
 pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
-    let Ready { ticket, tenant, target, event, payload, permit, claimed_at } = ready;
+    let Ready { ticket, tenant, target, event, payload, permit } = ready;
     // No slot: outcomes pile up unstored. Nothing is sent whose outcome could not be kept.
     let slots = (Arc::clone(&shared.unsettled).try_acquire_owned().ok(), shared.app.starts.slot());
     let (Some(slot), Some(start)) = slots else {
         drop(permit);
-        return give_back(&shared, &ticket, &target).await;
+        return give_back(&shared, &ticket, &target, SLOT_AGAIN).await;
     };
-    if shared.is_closing() {
-        drop(permit);
-        return give_back(&shared, &ticket, &target).await;
-    }
     // Kept until the outcome is stored: until then the next process must know whether this one began.
     let start = Arc::new(start);
+    let attempt = attempt(&shared, ticket, &tenant, &target, event, payload, Arc::clone(&start));
+    // A panic is a broken invariant of this delivery. Whether its request left is not known; the others go on.
+    let ended = AssertUnwindSafe(attempt).catch_unwind().await;
+    drop(permit);
+    match ended {
+        Ok(Ended::Settle(settlement)) => settle(&shared, &tenant, &target, settlement, slot).await,
+        Ok(Ended::GiveBack) => give_back(&shared, &ticket, &target, Duration::ZERO).await,
+        Err(_) => {
+            tracing::error!(delivery = %ticket.id, "an attempt broke off by a panic");
+            let settlement =
+                cut_off(&shared.app, ticket, Some(&target), "the attempt broke off inside the service");
+            settle(&shared, &tenant, &target, settlement, slot).await;
+        }
+    }
+    drop(start);
+}
+
+async fn attempt(
+    shared: &Arc<Shared>,
+    ticket: ClaimTicket,
+    tenant: &Arc<TenantEntry>,
+    target: &Arc<Target>,
+    event: Event,
+    payload: Payload,
+    start: Arc<StartSlot>,
+) -> Ended {
+    if shared.is_closing() {
+        return Ended::GiveBack;
+    }
     let app = &shared.app;
     let entry = tenant.event_type(event.event_type.as_str());
     let own = entry.as_ref().is_some_and(|entry| entry.event_type.origin == Origin::Own);
@@ -50,18 +87,12 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
     let request = {
         let keys = tenant.keys();
         let delivery_id = ticket.id.to_string();
-        let gate = SendGate::new(
-            Arc::clone(&target.gate),
-            target.webhook.version,
-            Arc::clone(&app.clock),
-            claimed_at + bound::START_WINDOW,
-            (Arc::clone(&start), ticket),
-        );
+        let gate = SendGate::new(Arc::clone(&target.gate), target.webhook.version, (start, ticket));
         match &keys.signing {
             None => Err(BuildError::Sign("the tenant has no signing key".into())),
             Some(key) => {
                 let attempt = Attempt {
-                    target: &target,
+                    target,
                     event: &event,
                     payload: &payload,
                     summary: &summary,
@@ -80,28 +111,52 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
     let request = match request {
         Ok(request) => request,
         Err(error) => {
-            drop(permit);
             tracing::warn!(delivery = %ticket.id, %error, "nothing was sent");
-            let settlement = unsendable(ticket, started_at, FailReason::CannotMinimise, &error.to_string());
-            return settle(&shared, &tenant, &target, settlement, slot).await;
+            let error = error.to_string();
+            return Ended::Settle(unsendable(ticket, started_at, FailReason::CannotMinimise, &error));
         }
     };
     let result = shared.outbound.send(request).await;
     let took = app.clock.boot().saturating_sub(started);
-    drop(permit);
     if let Err(error) = &result
         && let Some(address) = error.refused_address()
     {
         tracing::warn!(delivery = %ticket.id, webhook = %target.webhook.id, %address, "address refused");
     }
-    let Some(judged) = judge(result, app.clock.wall()) else {
-        drop(slot);
-        return give_back(&shared, &ticket, &target).await;
-    };
+    match judge(result, app.clock.wall()) {
+        None => Ended::GiveBack,
+        Some(judged) => {
+            let now = app.clock.now();
+            Ended::Settle(settlement_of(shared, target, ticket, own, judged, started_at, took, now))
+        }
+    }
+}
+
+/// An attempt of which nobody knows whether the receiver got it.
+pub(super) fn cut_off(app: &App, ticket: ClaimTicket, target: Option<&Arc<Target>>, why: &str) -> Settlement {
+    let defaults = &app.config.defaults;
+    let policy = target.map_or(&defaults.retry, |target| target.webhook.settings.retry(defaults));
     let now = app.clock.now();
-    let settlement = settlement_of(&shared, &target, ticket, own, judged, started_at, took, now);
-    settle(&shared, &tenant, &target, settlement, slot).await;
-    drop(start);
+    let ended = RetryEnded {
+        attempt: ticket.attempt,
+        outcome: Outcome::Unknown,
+        asked_wait: None,
+        only_unknown_before: ticket.only_unknown_before,
+    };
+    Settlement {
+        ticket,
+        attempt: AttemptRecord {
+            number: ticket.attempt,
+            started_at: now,
+            took_ms: 0,
+            outcome: Outcome::Unknown,
+            http_status: None,
+            error: Some(why.to_owned()),
+            excerpt: None,
+        },
+        next: next_of(next_step(policy, ended, now, app.clock.jitter())),
+        alert_after: target.map_or(0, |target| target.webhook.settings.alert_after),
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "an attempt's result is wide; every part is a plain value")]
@@ -116,7 +171,7 @@ fn settlement_of(
     now: Timestamp,
 ) -> Settlement {
     let app = &shared.app;
-    let ended = Ended {
+    let ended = RetryEnded {
         attempt: ticket.attempt,
         outcome: judged.outcome,
         asked_wait: judged.asked_wait,
@@ -188,7 +243,11 @@ pub(super) async fn settle(
         }
     };
     drop(slot);
-    let Some(Settled::Settled { state, health }) = answer else { return };
+    let Some(Settled::Settled { state, health }) = answer else {
+        // Stored before (its answer was lost) or not ours any more: the lane is looked at, that is all.
+        let now = shared.app.clock.now();
+        return shared.app.lanes.note_waiting(ticket.lane, &target.lane, retry_at.unwrap_or(now), now);
+    };
     if let (State::Pending, Some(at)) = (state, retry_at) {
         shared.app.lanes.note_waiting(ticket.lane, &target.lane, at, shared.app.clock.now());
     }
@@ -197,7 +256,12 @@ pub(super) async fn settle(
     }
 }
 
-fn alert(shared: &Arc<Shared>, tenant: &Arc<TenantEntry>, target: &Arc<Target>, change: HealthChange) {
+pub(super) fn alert(
+    shared: &Arc<Shared>,
+    tenant: &Arc<TenantEntry>,
+    target: &Arc<Target>,
+    change: HealthChange,
+) {
     let name = match change {
         HealthChange::Failing => WEBHOOK_FAILING,
         HealthChange::Recovered => WEBHOOK_RECOVERED,
@@ -213,13 +277,25 @@ fn alert(shared: &Arc<Shared>, tenant: &Arc<TenantEntry>, target: &Arc<Target>, 
     });
 }
 
-/// Hands a claim back whose request never began; it is due at once.
-pub(super) async fn give_back(shared: &Arc<Shared>, ticket: &ClaimTicket, target: &Arc<Target>) {
+/// Hands a claim back whose request never began, however long the store refuses; it is due after `wait`.
+pub(super) async fn give_back(
+    shared: &Arc<Shared>,
+    ticket: &ClaimTicket,
+    target: &Arc<Target>,
+    wait: Duration,
+) {
     let now = shared.app.clock.now();
-    if let Err(error) = shared.app.store.unclaim(vec![*ticket], now).await {
-        // The claim stays; the next start takes it up as unknown.
-        tracing::error!(delivery = %ticket.id, %error, "a claim was not handed back");
-        return;
+    hand_back(shared, *ticket, now + wait).await;
+    shared.app.lanes.note_waiting(ticket.lane, &target.lane, now + wait, now);
+}
+
+/// As [`give_back`], for a claim whose lane nobody knows any more.
+pub(super) async fn hand_back(shared: &Arc<Shared>, ticket: ClaimTicket, due: Timestamp) {
+    while let Err(error) = shared.app.store.unclaim(vec![ticket], due).await {
+        if matches!(error, StoreError::Closed) {
+            return;
+        }
+        tracing::error!(delivery = %ticket.id, %error, "a claim is not handed back yet");
+        tokio::time::sleep(SETTLE_AGAIN).await;
     }
-    shared.app.lanes.note_waiting(ticket.lane, &target.lane, now, now);
 }

@@ -9,10 +9,19 @@ use super::Shared;
 const BREATH: Duration = Duration::from_millis(2);
 /// Between looks while there is nothing to do.
 const REST: Duration = Duration::from_millis(500);
+/// Between looks at which lanes have work on disk: whatever note was lost on the way, this finds it.
+const LANES_AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let app = &shared.app;
+    let mut looked = app.clock.boot();
     while !shared.is_closing() {
+        if app.clock.boot().saturating_sub(looked) >= LANES_AGAIN {
+            looked = app.clock.boot();
+            if let Err(error) = super::claim::find_lanes(&shared).await {
+                tracing::error!(%error, "the lanes could not be looked at");
+            }
+        }
         let rows = match app.store.sweep(app.clock.now()).await {
             Ok(swept) => {
                 for lane in swept.woken {

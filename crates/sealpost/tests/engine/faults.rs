@@ -98,8 +98,14 @@ async fn a_publisher_that_hangs_up_strands_nothing() {
         tokio::task::yield_now().await;
         call.abort();
     }
-    service.until("everything stored was delivered", async |s| s.count(Status::Pending).await == 0).await;
-    assert_eq!(service.count(Status::Delivered).await, service.out.requests().len());
+    // One that is waited for, behind all the others; then nothing of them may be left.
+    service.publish("did_create", "{}").await;
+    service
+        .until("everything stored was delivered", async |s| {
+            let sent = s.out.requests().len();
+            s.count(Status::Pending).await == 0 && sent > 0 && s.count(Status::Delivered).await == sent
+        })
+        .await;
     service.stop().await;
 }
 
@@ -113,6 +119,27 @@ async fn a_claim_that_never_began_costs_no_attempt() {
     service.until_count(Status::Delivered, 1).await;
     expect![[r#"
         +0s attempt 1: delivered 200
+        delivered
+    "#]]
+    .assert_eq(&service.timeline(event).await);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_one_attempt_and_nothing_else() {
+    let script = Scripted::by(|request| {
+        assert!(request.headers["x-sealpost-attempt"] != "1", "a planted panic");
+        200.into()
+    });
+    let service = Service::start(script).await;
+    service.webhook(URL, &["did_create"]).await;
+    let event = service.publish("did_create", "{}").await.id;
+    service.attempts_at(event, 1).await;
+    service.advance(Duration::from_secs(11)).await;
+    service.until_count(Status::Delivered, 1).await;
+    expect![[r#"
+        +0s attempt 1: unknown
+        +11s attempt 2: delivered 200
         delivered
     "#]]
     .assert_eq(&service.timeline(event).await);

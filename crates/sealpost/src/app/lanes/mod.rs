@@ -6,7 +6,7 @@ pub mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sealpost_core::id::WebhookNo;
+use sealpost_core::id::{TenantNo, WebhookNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::limits as bound;
 use sealpost_core::time::Timestamp;
@@ -44,6 +44,7 @@ impl Lanes {
         self.table().reserve(webhook, info, bytes, now).then(|| Permit {
             lanes: Arc::clone(self),
             lane: LaneNo::ordinary(webhook),
+            tenant: info.tenant,
             bytes,
         })
     }
@@ -87,10 +88,16 @@ impl Lanes {
         next_due: Option<Timestamp>,
         now: Timestamp,
     ) -> Vec<Permit> {
-        self.table().claimed(grant, payload_bytes.len() as u32, next_due, now);
+        let bytes = payload_bytes.iter().sum();
+        self.table().claimed(grant, payload_bytes.len() as u32, bytes, next_due, now);
         payload_bytes
             .iter()
-            .map(|bytes| Permit { lanes: Arc::clone(self), lane: grant.lane, bytes: *bytes })
+            .map(|bytes| Permit {
+                lanes: Arc::clone(self),
+                lane: grant.lane,
+                tenant: grant.tenant,
+                bytes: *bytes,
+            })
             .collect()
     }
 
@@ -99,8 +106,8 @@ impl Lanes {
     }
 
     /// After an unclean start: one at a time, doubling.
-    pub fn begin_recovery(&self, now: Timestamp) {
-        self.table().begin_recovery(now);
+    pub fn begin_recovery(&self, now: Timestamp, again_at: Vec<Timestamp>) {
+        self.table().begin_recovery(now, again_at);
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -130,6 +137,7 @@ impl Lanes {
 pub struct Permit {
     lanes: Arc<Lanes>,
     lane: LaneNo,
+    tenant: TenantNo,
     bytes: usize,
 }
 
@@ -143,7 +151,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let (idle, wake) = {
             let mut table = self.lanes.table();
-            table.release(self.lane, self.bytes);
+            table.release(self.lane, self.tenant, self.bytes);
             (table.in_flight() == 0, table.has_ready())
         };
         if wake {
@@ -158,14 +166,18 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealpost_core::id::TenantNo;
 
     #[tokio::test]
     async fn a_dropped_permit_frees_its_slot_and_wakes_the_engine() {
         let lanes = Lanes::new(Caps { global: 1, ..Caps::default() });
         let tenant = TenantNo(1);
-        let info =
-            HookInfo { tenant, host: (tenant, "a".into(), 443), max_in_flight: 8, rate_per_second: None };
+        let info = HookInfo {
+            tenant,
+            host: (tenant, "a".into(), 443),
+            max_in_flight: 8,
+            rate_per_second: None,
+            version: 1,
+        };
         let now = Timestamp::from_millis(0);
         let permit = lanes.reserve(WebhookNo(1), &info, 10, now).expect("a slot is free");
         assert!(lanes.reserve(WebhookNo(2), &info, 10, now).is_none());

@@ -21,6 +21,8 @@ pub struct HookInfo {
     pub host: Host,
     pub max_in_flight: u32,
     pub rate_per_second: Option<u32>,
+    /// The webhook's version these are of; what an older send says does not undo a newer change.
+    pub version: i64,
 }
 
 /// Where requests go: receivers behind one host share its cap, within a tenant.
@@ -33,6 +35,8 @@ pub struct Caps {
     pub tenant: u32,
     pub host: u32,
     pub bytes: usize,
+    /// Of these, what only claims may use.
+    pub claim_bytes: usize,
 }
 
 impl Default for Caps {
@@ -42,6 +46,7 @@ impl Default for Caps {
             tenant: bound::IN_FLIGHT_PER_TENANT,
             host: bound::IN_FLIGHT_PER_HOST,
             bytes: bound::IN_FLIGHT_BYTES,
+            claim_bytes: bound::CLAIM_BYTES,
         }
     }
 }
@@ -137,12 +142,16 @@ impl Bucket {
 }
 
 /// After an unclean start deliveries are worked one at a time, then two, then four: doubled with each that ended, and
-/// with each span survived, so that a delivery that kills the process cannot burn its neighbours' attempts and a
-/// receiver that hangs cannot hold the others up.
-#[derive(Debug)]
+/// with each span that those in flight survived, so that a delivery that kills the process burns few of its neighbours'
+/// attempts and a receiver that hangs does not hold the others up. It begins again when the attempts that were cut off
+/// fall due: the one that did it is among them.
+#[derive(Debug, Default)]
 struct Recovery {
-    cap: u32,
+    /// `None`: as fast as the caps allow.
+    cap: Option<u32>,
     raised_at: Timestamp,
+    /// When attempts that were cut off fall due, latest first.
+    again_at: Vec<Timestamp>,
 }
 
 /// A delivery that kills the process does so at once.
@@ -156,11 +165,12 @@ pub struct Table {
     tenants: HashMap<TenantNo, u32>,
     hosts: HashMap<Host, u32>,
     bytes: usize,
+    tenant_bytes: HashMap<TenantNo, usize>,
     ready: BTreeMap<TenantNo, VecDeque<LaneNo>>,
     last_served: Option<TenantNo>,
     timers: BTreeSet<(Timestamp, LaneNo)>,
     blocked: HashMap<Host, Vec<LaneNo>>,
-    recovery: Option<Recovery>,
+    recovery: Recovery,
     closed: bool,
 }
 
@@ -173,11 +183,12 @@ impl Table {
             tenants: HashMap::new(),
             hosts: HashMap::new(),
             bytes: 0,
+            tenant_bytes: HashMap::new(),
             ready: BTreeMap::new(),
             last_served: None,
             timers: BTreeSet::new(),
             blocked: HashMap::new(),
-            recovery: None,
+            recovery: Recovery::default(),
             closed: false,
         }
     }
@@ -187,29 +198,36 @@ impl Table {
         self.closed = true;
     }
 
-    pub fn begin_recovery(&mut self, now: Timestamp) {
-        self.recovery = Some(Recovery { cap: 1, raised_at: now });
+    /// Starts carefully, and again at each of these times.
+    pub fn begin_recovery(&mut self, now: Timestamp, mut again_at: Vec<Timestamp>) {
+        again_at.sort_unstable_by(|a, b| b.cmp(a));
+        again_at.dedup_by(|earlier, later| later.since(*earlier) < Duration::from_secs(1));
+        self.recovery = Recovery { cap: Some(1), raised_at: now, again_at };
     }
 
     /// How many more sends the whole table may begin.
     fn global_room(&mut self, now: Timestamp) -> u32 {
-        while let Some(recovery) = &mut self.recovery
-            && now >= recovery.raised_at + SURVIVED
-        {
-            recovery.raised_at = recovery.raised_at + SURVIVED;
+        let recovery = &mut self.recovery;
+        while recovery.again_at.last().is_some_and(|at| *at <= now) {
+            recovery.again_at.pop();
+            recovery.cap = Some(1);
+            recovery.raised_at = now;
+        }
+        if self.global == 0 {
+            // Nothing was survived by waiting for work.
+            self.recovery.raised_at = now;
+        }
+        while self.recovery.cap.is_some() && now >= self.recovery.raised_at + SURVIVED {
+            self.recovery.raised_at = self.recovery.raised_at + SURVIVED;
             self.raise_recovery();
         }
-        let cap = self.recovery.as_ref().map_or(self.caps.global, |r| r.cap.min(self.caps.global));
+        let cap = self.recovery.cap.unwrap_or(u32::MAX).min(self.caps.global);
         cap.saturating_sub(self.global)
     }
 
     fn raise_recovery(&mut self) {
-        if let Some(recovery) = &mut self.recovery {
-            recovery.cap = recovery.cap.saturating_mul(2);
-            if recovery.cap >= self.caps.global {
-                self.recovery = None;
-            }
-        }
+        let raised = self.recovery.cap.map(|cap| cap.saturating_mul(2));
+        self.recovery.cap = raised.filter(|cap| *cap < self.caps.global);
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -232,6 +250,9 @@ impl Table {
             lanes: [LaneState::default(), LaneState::default()],
             bucket: None,
         });
+        if info.version < hook.info.version {
+            return hook;
+        }
         if hook.bucket.as_ref().map(|b| b.per_second) != info.rate_per_second {
             hook.bucket = info.rate_per_second.map(|rate| Bucket::new(rate, now));
         }
@@ -241,6 +262,7 @@ impl Table {
         } else {
             hook.info.max_in_flight = info.max_in_flight;
             hook.info.rate_per_second = info.rate_per_second;
+            hook.info.version = info.version;
         }
         hook
     }
@@ -252,7 +274,9 @@ impl Table {
         let outer = !self.closed
             && self.global_room(now) > 0
             && self.tenants.get(&info.tenant).copied().unwrap_or(0) < caps.tenant
-            && self.bytes + bytes <= caps.bytes;
+            // Claims need room for the largest payload: accepting may not use the last of it up.
+            && self.bytes + bytes + caps.claim_bytes <= caps.bytes
+            && self.tenant_bytes.get(&info.tenant).copied().unwrap_or(0) + bytes <= caps.bytes / 2;
         let hook = self.hook(webhook, info, now);
         let host = hook.info.host.clone();
         let lane = &hook.lanes[0];
@@ -275,6 +299,7 @@ impl Table {
         }
         self.take(LaneNo::ordinary(webhook), 1);
         self.bytes += bytes;
+        *self.tenant_bytes.entry(info.tenant).or_default() += bytes;
         true
     }
 
@@ -287,9 +312,10 @@ impl Table {
     }
 
     /// A send ended or did not happen: its permit is free again.
-    pub fn release(&mut self, lane: LaneNo, bytes: usize) {
+    pub fn release(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize) {
         self.raise_recovery();
         self.bytes = self.bytes.saturating_sub(bytes);
+        lower(&mut self.tenant_bytes, &tenant, bytes);
         self.give_back(lane, 1);
     }
 
@@ -347,7 +373,8 @@ impl Table {
     /// When there is something to look at again; `None` if only a note or a release can bring work.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let due = self.timers.first().map(|(due, _)| *due);
-        let raise = self.recovery.as_ref().filter(|_| self.has_ready()).map(|r| r.raised_at + SURVIVED);
+        let careful = self.recovery.cap.is_some() && self.has_ready();
+        let raise = careful.then_some(self.recovery.raised_at + SURVIVED);
         due.into_iter().chain(raise).min()
     }
 
@@ -394,6 +421,10 @@ impl Table {
 
     fn outer_room(&mut self, tenant: TenantNo, now: Timestamp) -> u32 {
         let used = self.tenants.get(&tenant).copied().unwrap_or(0);
+        let held = self.tenant_bytes.get(&tenant).copied().unwrap_or(0);
+        if held >= self.caps.bytes / 2 {
+            return 0; // one tenant's large payloads leave room for the others
+        }
         self.global_room(now).min(self.caps.tenant.saturating_sub(used))
     }
 
@@ -446,8 +477,19 @@ impl Table {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// The answer to a grant: `got` deliveries were claimed and keep their permits; the next one is due at `next_due`.
-    pub fn claimed(&mut self, grant: &Grant, got: u32, next_due: Option<Timestamp>, now: Timestamp) {
+    /// The answer to a grant: `got` deliveries with `bytes` of payload were claimed and keep their permits; the next one
+    /// is due at `next_due`.
+    pub fn claimed(
+        &mut self,
+        grant: &Grant,
+        got: u32,
+        bytes: usize,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        if bytes > 0 {
+            *self.tenant_bytes.entry(grant.tenant).or_default() += bytes;
+        }
         let unused = grant.most.saturating_sub(got);
         let Some(hook) = self.hooks.get_mut(&grant.lane.webhook()) else { return };
         if let Some(bucket) = &mut hook.bucket {
@@ -471,12 +513,17 @@ impl Table {
     }
 }
 
-fn lower<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K, n: u32) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(n);
-        if *count == 0 {
-            counts.remove(key);
-        }
+/// Takes `n` from a count, and forgets a count of nothing.
+fn lower<K, N>(counts: &mut HashMap<K, N>, key: &K, n: N)
+where
+    K: std::hash::Hash + Eq,
+    N: Copy + Default + PartialOrd + std::ops::Sub<Output = N>,
+{
+    let Some(count) = counts.get_mut(key) else { return };
+    if *count > n {
+        *count = *count - n;
+    } else {
+        counts.remove(key);
     }
 }
 
