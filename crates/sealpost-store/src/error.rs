@@ -29,6 +29,9 @@ pub enum StoreError {
     /// Sealed bytes that do not open with the current keys.
     #[error("a sealed {what} does not open")]
     Unsealable { what: &'static str },
+    /// Nothing is wrong with the store: what was named to make or to read is not what it must be.
+    #[error("{0}")]
+    Refused(String),
     #[error("the store failed: {0}")]
     Backend(String),
 }

@@ -416,6 +416,7 @@ fn a_backup_comes_back_without_the_master_key_in_it() {
     let backup = place.run(&["backup", "copy.db"]);
     assert_eq!(backup.code, Some(0), "{backup:?}");
     assert!(backup.out.contains("The master key is not in it"), "{backup:?}");
+    assert!(backup.out.contains("erasures.jsonl with the backups"), "{backup:?}");
     let master = fs::read_to_string(place.data("master.key")).expect("the key");
     let hex = master.split_whitespace().next_back().expect("hexadecimal digits");
     let copy = place.folder.path().join("copy.db");
@@ -440,7 +441,17 @@ fn a_backup_comes_back_without_the_master_key_in_it() {
     serving.stop();
     let restored = place.run(&["restore", "copy.db", "--replace"]);
     assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert!(restored.err.contains("erasures made after this backup are not known here"), "{restored:?}");
     assert_eq!(names(), ["default", "kept"]);
+    fs::write(place.folder.path().join("text"), "no database").expect("written");
+    let refused = place.run(&["restore", "text", "--replace"]);
+    assert_eq!(
+        (refused.code, refused.err.as_str()),
+        (Some(4), "sealpost: text is not a Sealpost database\n")
+    );
+    fs::write(place.data("erasures.jsonl"), "").expect("written");
+    let restored = place.run(&["restore", "copy.db", "--replace"]);
+    assert_eq!((restored.code, restored.err.as_str()), (Some(0), ""), "{restored:?}");
     assert_eq!(place.run(&["restore", "nothing.db", "--replace"]).code, Some(3));
 }
 
@@ -462,6 +473,19 @@ fn metrics_have_a_listener_of_their_own() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[test]
+fn a_taken_port_of_the_metrics_is_told_from_one_of_the_api() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let place = Place::new(&[("SEALPOST_METRICS_LISTEN", &address)]);
+    let refused = place.run(&["serve"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.err.contains("the metrics listener (SEALPOST_METRICS_LISTEN) cannot listen on"),
+        "{refused:?}"
+    );
 }
 
 #[test]

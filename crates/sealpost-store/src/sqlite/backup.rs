@@ -2,20 +2,20 @@
 //!
 //! A backup is one file of mode 0600 that opens with nothing but the master key, which is never in it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use subtle::ConstantTimeEq;
 
 use sealpost_core::id::{TenantId, TenantNo};
 use sealpost_core::time::Timestamp;
 
 use crate::error::StoreError;
-use crate::sqlite::erase::{self, Walk};
+use crate::sqlite::erase::{self, Entry, Walk};
 use crate::sqlite::open::{self, FolderLock};
 use crate::sqlite::upkeep::beside;
 use crate::sqlite::writer::{WriteError, folder_of};
@@ -24,6 +24,8 @@ use crate::vault::{MasterKey, Vault};
 
 /// Pages copied between two looks around.
 const STEP_PAGES: i32 = 1024;
+/// Beside the database: which claims of it began. The server keeps it, see there.
+const STARTED: &str = "started";
 
 pub(super) async fn backup(store: &SqliteStore, to: PathBuf) -> Result<(), StoreError> {
     let from = store.path.clone();
@@ -44,7 +46,7 @@ pub(super) async fn backup(store: &SqliteStore, to: PathBuf) -> Result<(), Store
 fn new_file(to: &Path) -> Result<(), StoreError> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map(drop).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
-            StoreError::Backend(format!(
+            StoreError::Refused(format!(
                 "{} exists already; a backup is not written over anything",
                 to.display()
             ))
@@ -91,39 +93,83 @@ pub struct RestoreReport {
     pub erasures: u64,
     /// Payloads they destroyed.
     pub payloads_erased: u64,
+    /// Whether there was a list of erasures. Without one nobody here knows what was erased after the backup.
+    pub erasures_known: bool,
     /// Deliveries that were pending when the backup was made: whatever of them was sent since is sent again.
     pub pending: u64,
 }
 
 /// Puts a backup in the place of a database that no process has open. Refuses to take the place of one that exists,
-/// unless `replace`. The master key must be the one the backup was made under. Blocks.
+/// unless `replace`. The master key must be the one the backup was made under. Erasures are applied from the data
+/// folder's list and from the one named by `erasures`, which is taken over into it. Blocks. A refusal changes nothing.
 pub fn restore(
     backup: &Path,
     database: &Path,
     master_key_file: &Path,
+    erasures: Option<&Path>,
     replace: bool,
     now: Timestamp,
 ) -> Result<RestoreReport, StoreError> {
     let folder = folder_of(database);
-    fs::create_dir_all(folder).map_err(|error| cannot("make the data folder", folder, &error))?;
-    let _lock = FolderLock::take(folder)?;
+    let made: Vec<&Path> =
+        folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
+    // As at the first start: nobody else's business.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| cannot("make the data folder", folder, &error))?;
+    let restored = FolderLock::take(folder).and_then(|_lock| {
+        let restored = restore_locked(backup, database, master_key_file, erasures, replace, now);
+        if restored.is_err() && !made.is_empty() {
+            let _ = fs::remove_file(folder.join(open::LOCK_FILE));
+        }
+        restored
+    });
+    if restored.is_err() {
+        for folder in made {
+            // Only an empty one goes.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+    restored
+}
+
+fn restore_locked(
+    backup: &Path,
+    database: &Path,
+    master_key_file: &Path,
+    erasures: Option<&Path>,
+    replace: bool,
+    now: Timestamp,
+) -> Result<RestoreReport, StoreError> {
     if database.exists() && !replace {
-        return Err(StoreError::Backend(format!(
+        return Err(StoreError::Refused(format!(
             "{} exists; a restore replaces it only if told to",
             database.display()
         )));
     }
+    let folder = folder_of(database);
     let key = MasterKey::read_file(master_key_file)?;
+    let mut journal = erase::read_journal(folder)?;
+    if let Some(named) = erasures {
+        journal.get_or_insert_default().extend(erase::read_named_journal(named)?);
+    }
     let fresh = beside(database, ".restoring");
     remove_if_there(&fresh)?;
-    let restored = copy_and_erase(backup, &fresh, folder, &key, now).map_err(WriteError::for_caller);
-    let report = match restored {
+    let restored = copy_and_erase(backup, &fresh, journal.as_deref(), &key, now);
+    let report = match restored.map_err(|error| about_backup(backup, error)) {
         Ok(report) => report,
         Err(error) => {
             let _ = fs::remove_file(&fresh);
             return Err(error);
         }
     };
+    if erasures.is_some() {
+        erase::append_missing(folder, journal.as_deref().unwrap_or_default())?;
+    }
+    // It tells of claims of the database that goes, and nothing of those in the one that comes.
+    remove_if_there(&folder.join(STARTED))?;
     // The old log must never meet the new file: first away with the old database, then with its log, then the new
     // one in. Killed in between, there is no database at all, and the restore is simply done again.
     let old = beside(database, ".replaced");
@@ -138,10 +184,27 @@ pub fn restore(
     Ok(report)
 }
 
+/// What SQLite says of a file that is no backup, as a sentence about that file.
+fn about_backup(backup: &Path, error: WriteError) -> StoreError {
+    let backup = backup.display();
+    match error {
+        WriteError::Sql(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => {
+                StoreError::Refused(format!("{backup} is not a Sealpost database"))
+            }
+            Some(ErrorCode::DatabaseCorrupt) => {
+                StoreError::Refused(format!("the backup {backup} is damaged: {error}"))
+            }
+            _ => WriteError::Sql(error).for_caller(),
+        },
+        other => other.for_caller(),
+    }
+}
+
 fn copy_and_erase(
     backup: &Path,
     fresh: &Path,
-    folder: &Path,
+    journal: Option<&[Entry]>,
     key: &MasterKey,
     now: Timestamp,
 ) -> Result<RestoreReport, WriteError> {
@@ -158,19 +221,27 @@ fn copy_and_erase(
     conn.pragma_update(None, "foreign_keys", "OFF")?;
     let sound: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
-        return Err(StoreError::Backend(format!("the backup is damaged: {sound}")).into());
+        return Err(
+            StoreError::Refused(format!("the backup {} is damaged: {sound}", backup.display())).into()
+        );
     }
-    // Also refuses what is not a store of ours, or a newer one.
+    let owner: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if owner != schema::APPLICATION_ID {
+        return Err(StoreError::Refused(format!("{} is not a Sealpost database", backup.display())).into());
+    }
+    // Also refuses a newer one.
     schema::migrate(&mut conn)?;
     check_key(&conn, key)?;
-    let report = erase_again(&mut conn, folder, now)?;
+    let report = erase_again(&mut conn, journal, now)?;
     conn.close().map_err(|(_, error)| error)?;
     File::open(fresh).and_then(|file| file.sync_all()).map_err(|error| cannot("store", fresh, &error))?;
     Ok(report)
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let mut source = File::open(from).map_err(|error| cannot("read the backup", from, &error))?;
+    let mut source = File::open(from).map_err(|error| {
+        StoreError::Refused(format!("cannot read the backup {}: {error}", from.display()))
+    })?;
     let mut target = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -198,11 +269,15 @@ fn check_key(conn: &Connection, key: &MasterKey) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Applies the erasures of the data folder that the backup does not know.
-fn erase_again(conn: &mut Connection, folder: &Path, now: Timestamp) -> Result<RestoreReport, WriteError> {
-    let mut report = RestoreReport::default();
-    for entry in erase::read_journal(folder)? {
-        if erase::recorded(conn, &entry)?.is_some() {
+/// Applies the erasures that the backup does not know.
+fn erase_again(
+    conn: &mut Connection,
+    journal: Option<&[Entry]>,
+    now: Timestamp,
+) -> Result<RestoreReport, WriteError> {
+    let mut report = RestoreReport { erasures_known: journal.is_some(), ..RestoreReport::default() };
+    for entry in journal.unwrap_or_default() {
+        if erase::recorded(conn, entry)?.is_some() {
             continue;
         }
         let tenant: Option<i64> = conn
@@ -215,7 +290,7 @@ fn erase_again(conn: &mut Connection, folder: &Path, now: Timestamp) -> Result<R
             let transaction = conn.transaction()?;
             walk.go_on(&transaction, now)?;
             if walk.is_done() {
-                erase::record(&transaction, &entry, tenant, walk.count)?;
+                erase::record(&transaction, entry, tenant, walk.count)?;
             }
             transaction.commit()?;
         }

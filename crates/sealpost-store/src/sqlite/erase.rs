@@ -23,7 +23,8 @@ use crate::sqlite::upkeep::Budget;
 use crate::sqlite::writer::{Cost, Kind, WriteError, folder_of};
 use crate::upkeep::{Erasure, ErasureScope};
 
-pub(super) use journal::{Entry, read as read_journal};
+pub use journal::FILE as ERASURES_FILE;
+pub(super) use journal::{Entry, append_missing, read as read_journal, read_named as read_named_journal};
 
 /// While a backup reads, the log cannot be emptied; it is tried again for this long.
 const LOG_TRIES: u32 = 600;

@@ -42,6 +42,7 @@ use reader::Readers;
 use writer::Writer;
 
 pub use backup::{RestoreReport, restore};
+pub use erase::ERASURES_FILE;
 pub use open::OpenOptions;
 pub use writer::GroupLimits;
 

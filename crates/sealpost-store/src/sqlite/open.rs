@@ -170,6 +170,8 @@ fn raise_incarnation(conn: &mut Connection) -> rusqlite::Result<i64> {
     Ok(next)
 }
 
+pub(super) const LOCK_FILE: &str = "sealpost.lock";
+
 /// Held as long as the store is open; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct FolderLock {
@@ -178,7 +180,7 @@ pub(super) struct FolderLock {
 
 impl FolderLock {
     pub(super) fn take(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join("sealpost.lock");
+        let path = folder.join(LOCK_FILE);
         let file = File::options()
             .create(true)
             .truncate(false)

@@ -15,7 +15,7 @@ const STEPS: [&str; 1] = [include_str!("migrations/0001_begin.sql")];
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// Marks the file as ours, so that somebody else's database is refused ("SPst").
-const APPLICATION_ID: i64 = 0x5350_7374;
+pub(super) const APPLICATION_ID: i64 = 0x5350_7374;
 
 /// Brings the file to the newest version.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), WriteError> {

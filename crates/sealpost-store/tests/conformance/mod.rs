@@ -87,6 +87,7 @@ macro_rules! conformance {
                 another_tenant_sees_nothing,
                 pages_of_events_have_no_gaps_or_repeats_while_new_ones_come,
                 pages_of_deliveries_have_no_gaps_or_repeats_while_new_ones_come,
+                a_cursor_of_another_tenant_is_like_an_unknown_one,
                 events_are_filtered_by_type_and_time,
                 deliveries_are_filtered,
                 lists_are_the_same_before_and_after_upkeep,

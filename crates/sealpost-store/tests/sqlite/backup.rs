@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sealpost_core::delivery::State;
 use sealpost_store::StoreError;
 use sealpost_store::history::EventFilter;
-use sealpost_store::sqlite::{OpenOptions, RestoreReport, SqliteStore, restore};
+use sealpost_store::sqlite::{ERASURES_FILE, OpenOptions, RestoreReport, SqliteStore, restore};
 use sealpost_store::upkeep::ErasureScope;
 
 use super::backend::Folder;
@@ -31,9 +31,11 @@ async fn a_backup_holds_everything_that_was_answered_before_it() {
     assert_eq!(files, ["backup.db"]);
     assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
 
-    let target = copies.path().join("elsewhere/sealpost.db");
-    let report = restore(&backup, &target, &world.backend.master_key(), false, at(2)).unwrap();
-    assert_eq!(report, RestoreReport { erasures: 0, payloads_erased: 0, pending: 1 });
+    let target = copies.path().join("elsewhere/data/sealpost.db");
+    let report = restore(&backup, &target, &world.backend.master_key(), None, false, at(2)).unwrap();
+    assert_eq!(report, RestoreReport { erasures: 0, payloads_erased: 0, erasures_known: false, pending: 1 });
+    let folder = fs::metadata(target.parent().unwrap()).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
     let options = OpenOptions { master_key_file: world.backend.master_key(), ..OpenOptions::new(target) };
     let restored = World {
         backend: Folder::new(),
@@ -102,13 +104,29 @@ async fn a_restore_applies_the_erasures_that_the_backup_does_not_know() {
     world.erase(ErasureScope::Events(vec![events[2]]), at(3)).await;
 
     let (database, key) = (world.backend.database(), world.backend.master_key());
-    let refused = restore(&backup, &database, &key, true, at(4)).unwrap_err();
+    let refused = restore(&backup, &database, &key, None, true, at(4)).unwrap_err();
     assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
     world.store.close().await.unwrap();
-    let refused = restore(&backup, &database, &key, false, at(4)).unwrap_err().to_string();
+    let refused = restore(&backup, &database, &key, None, false, at(4)).unwrap_err().to_string();
     assert!(refused.contains("replaces it only if told to"), "{refused}");
-    let report = restore(&backup, &database, &key, true, at(4)).unwrap();
-    assert_eq!(report, RestoreReport { erasures: 2, payloads_erased: 2, pending: 1 });
+    // Elsewhere only a list that is named tells of them.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let there = elsewhere.path().join("sealpost.db");
+    let report = restore(&backup, &there, &key, None, false, at(4)).unwrap();
+    assert_eq!((report.erasures, report.erasures_known), (0, false));
+    let list = world.backend.path().join(ERASURES_FILE);
+    let report = restore(&backup, &there, &key, Some(&list), true, at(4)).unwrap();
+    assert_eq!((report.erasures, report.payloads_erased, report.erasures_known), (2, 2, true));
+    assert_eq!(
+        fs::read_to_string(elsewhere.path().join(ERASURES_FILE)).unwrap(),
+        fs::read_to_string(&list).unwrap()
+    );
+
+    let started = world.backend.path().join("started");
+    fs::write(&started, "claims of the store that goes").unwrap();
+    let report = restore(&backup, &database, &key, None, true, at(4)).unwrap();
+    assert!(!started.exists());
+    assert_eq!(report, RestoreReport { erasures: 2, payloads_erased: 2, erasures_known: true, pending: 1 });
 
     let world = World { store: world.backend.open(), ..world };
     let mut payloads = Vec::new();
@@ -121,7 +139,7 @@ async fn a_restore_applies_the_erasures_that_the_backup_does_not_know() {
     // Known now: nothing is left to apply.
     let again = world.backend.path().join("again.db");
     fs::copy(&database, &again).unwrap();
-    let report = restore(&again, &database, &key, true, at(6)).unwrap();
+    let report = restore(&again, &database, &key, None, true, at(6)).unwrap();
     assert_eq!((report.erasures, report.payloads_erased), (0, 0));
 }
 
@@ -138,16 +156,27 @@ async fn what_is_no_backup_of_this_key_is_refused_and_changes_nothing() {
     let other = World::<Folder>::start().await;
     other.store.close().await.unwrap();
     let restore_here = |from: &std::path::Path, key: &std::path::Path| {
-        restore(from, &world.backend.database(), key, true, at(1)).unwrap_err().to_string()
+        restore(from, &world.backend.database(), key, None, true, at(1)).unwrap_err().to_string()
     };
     let refused = restore_here(&backup, &other.backend.master_key());
     assert_eq!(refused, "the backup was made under another master key");
     let torn = world.backend.path().join("torn.db");
     fs::write(&torn, &fs::read(&backup).unwrap()[..20_000]).unwrap();
-    assert!(!restore_here(&torn, &world.backend.master_key()).is_empty());
+    let refused = restore_here(&torn, &world.backend.master_key());
+    assert!(refused.contains("torn.db is damaged"), "{refused}");
     let empty = world.backend.path().join("empty.db");
-    fs::write(&empty, b"").unwrap();
-    assert!(!restore_here(&empty, &world.backend.master_key()).is_empty());
+    for content in [
+        "",
+        "a text that is longer than the header of a database, which has one hundred bytes, or so it is said",
+    ] {
+        fs::write(&empty, content).unwrap();
+        let refused = restore_here(&empty, &world.backend.master_key());
+        assert_eq!(refused, format!("{} is not a Sealpost database", empty.display()));
+    }
+    let new = world.backend.path().join("new/data/sealpost.db");
+    assert!(restore(&empty, &new, &world.backend.master_key(), None, false, at(1)).is_err());
+    assert!(restore(&backup, &new, &new.with_file_name("master.key"), None, false, at(1)).is_err());
+    assert!(!world.backend.path().join("new").exists());
     let nothing = world.backend.path().join("nothing.db");
     assert!(restore_here(&nothing, &world.backend.master_key()).contains("cannot read the backup"));
 

@@ -183,7 +183,7 @@ async fn a_backup_from_before_the_erasure_is_restored_without_what_was_erased() 
     world.store.close().await.unwrap();
 
     let (database, key) = (world.backend.database(), world.backend.master_key());
-    let report = restore(&backup, &database, &key, true, at(3)).unwrap();
+    let report = restore(&backup, &database, &key, None, true, at(3)).unwrap();
     assert_eq!((report.erasures, report.payloads_erased), (1, 60));
     assert!(holding(world.backend.path(), &material).is_empty());
     let world = World { store: world.backend.open(), ..world };

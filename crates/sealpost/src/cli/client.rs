@@ -365,6 +365,8 @@ fn said(body: &[u8]) -> Option<String> {
             let msg = detail.get("msg").and_then(Value::as_str)?;
             let param = detail.get("param").and_then(Value::as_str).filter(|param| !param.is_empty());
             let value = detail.get("value").and_then(Value::as_str);
+            // Without the value: there was none, or none that can be shown.
+            let msg = if msg == "Invalid value" && value.is_none() { "missing or invalid" } else { msg };
             Some(match (param, value) {
                 (Some(param), Some(value)) => format!("{param}: {msg} (`{value}`)"),
                 (Some(param), None) => format!("{param}: {msg}"),
@@ -411,6 +413,12 @@ mod tests {
                 r#"{"code":"BadRequest","message":"Validation Error","details":[{"location":"body","msg":"must use https","param":"url","value":"http://x.example"}]}"#,
                 4,
                 "url: must use https (`http://x.example`)",
+            ),
+            (
+                400,
+                r#"{"code":"BadRequest","message":"Validation Error","details":[{"location":"body","msg":"Invalid value","param":"[0].payload"}]}"#,
+                4,
+                "[0].payload: missing or invalid",
             ),
             (
                 400,

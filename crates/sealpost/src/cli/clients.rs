@@ -29,7 +29,7 @@ enum ClientCommand {
     Create {
         /// What it is for
         name: String,
-        /// admin, issuer, managed-issuer, publisher, auditor or subscriber
+        /// admin, issuer, managed-issuer, publisher, auditor, subscriber, verifier, dts-provider or dts-consumer
         #[arg(long)]
         role: Role,
         /// The one webhook a subscriber may see

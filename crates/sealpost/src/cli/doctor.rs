@@ -62,11 +62,14 @@ fn mode(path: &Path) -> Option<u32> {
 
 pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let config = args.store.load()?;
-    let mut findings = judge(&config, &Facts::gather(&config, &SystemClock::start()));
-    match admin::ask_with(&config, AdminCall::Doctor).await {
-        Ok(AdminAnswer::Findings(of_the_store)) => findings.extend(of_the_store),
-        Ok(other) => return Err(admin::unexpected(&other)),
-        Err(failure) => findings.push(fail("the store cannot be examined", failure.message)),
+    let facts = Facts::gather(&config, &SystemClock::start());
+    let mut findings = judge(&config, &facts);
+    if facts.data_folder.is_some() {
+        match admin::ask_with(&config, AdminCall::Doctor).await {
+            Ok(AdminAnswer::Findings(of_the_store)) => findings.extend(of_the_store),
+            Ok(other) => return Err(admin::unexpected(&other)),
+            Err(failure) => findings.push(fail("the store cannot be examined", failure.message)),
+        }
     }
     let failed = findings.iter().any(|finding| finding.level == Level::Fail);
     if args.output.json {
@@ -123,14 +126,19 @@ fn judge(config: &Config, facts: &Facts) -> Vec<FindingView> {
         Some(_) => ok(format!("the data folder {folder} is its owner's alone")),
     });
     let file = config.master_key_file.display();
-    findings.push(match facts.master_key {
-        None => fail(format!("the master key {file} is missing"), "bring it back: nothing opens without it"),
-        Some(mode) if mode & 0o077 != 0 => {
-            fail(format!("others may read the master key {file} (mode {mode:04o})"), "chmod 600 it")
-        }
-        Some(_) => ok(format!("the master key {file} is its owner's alone")),
-    });
-    if config.master_key_file.parent() == Some(config.data_folder()) {
+    // Before the first start there is nothing that a key could open.
+    let begun = facts.data_folder.is_some();
+    match facts.master_key {
+        None if !begun => {}
+        None => findings.push(fail(
+            format!("the master key {file} is missing"),
+            "bring it back: nothing opens without it",
+        )),
+        Some(mode) if mode & 0o077 != 0 => findings
+            .push(fail(format!("others may read the master key {file} (mode {mode:04o})"), "chmod 600 it")),
+        Some(_) => findings.push(ok(format!("the master key {file} is its owner's alone"))),
+    }
+    if begun && config.master_key_file.parent() == Some(config.data_folder()) {
         findings.push(warn(
             "the master key lies beside the data it protects",
             "whoever copies the folder has both; SEALPOST_MASTER_KEY_FILE moves it elsewhere",
@@ -227,6 +235,17 @@ mod tests {
     #[test]
     fn nothing_is_said_against_a_sound_machine() {
         check(&[("SEALPOST_MASTER_KEY_FILE", "/etc/sealpost/master.key")], &WELL(), expect![[""]]);
+    }
+
+    #[test]
+    fn before_the_first_start_only_the_folder_is_missing() {
+        check(
+            &[],
+            &Facts { data_folder: None, master_key: None, ..WELL() },
+            expect![[r#"
+                fail  there is no data folder ./sealpost-data
+                      `sealpost serve` makes it; or name the right SEALPOST_STORE"#]],
+        );
     }
 
     #[test]

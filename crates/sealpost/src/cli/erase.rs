@@ -20,7 +20,7 @@ const SUBJECT_INPUT_BYTES: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["subject", "event", "from"])),
-    after_help = "Pending deliveries of erased events are cancelled. Returns when nothing in the store opens any more;\nearlier backups are erased when they are restored."
+    after_help = "Pending deliveries of erased events are cancelled. Returns when nothing in the store opens any more.\nA backup made before still holds them. Each erasure is noted in erasures.jsonl in the data folder, and `restore`\napplies it again from there; a restore elsewhere does so only with a copy of that file (restore --erasures FILE)."
 )]
 pub(super) struct EraseArgs {
     /// Everything about this subject; `-` reads it from standard input, unseen by other users of this machine

@@ -237,7 +237,7 @@ struct Judge<'a> {
     api: &'a Api,
     keys: Keys,
     webhook: Option<&'a str>,
-    /// When the keys were asked for last, by the clock that never jumps.
+    /// When the keys were got last, by the clock that never jumps.
     asked: Option<Duration>,
     clock: Arc<SystemClock>,
 }
@@ -248,9 +248,9 @@ impl Judge<'_> {
         if self.asked.is_some_and(|asked| now.saturating_sub(asked) < KEYS_AGAIN) {
             return;
         }
-        self.asked = Some(now);
         match server_keys(self.api).await {
-            Ok(keys) => self.keys.jwks = Some(keys),
+            Ok(keys) => (self.keys.jwks, self.asked) = (Some(keys), Some(now)),
+            // A server that is not there yet is asked again at the next request.
             Err(failure) => output::note(format!("no keys to verify with: {failure}")),
         }
     }

@@ -12,12 +12,18 @@ use super::output::{self, OutputArgs};
 use crate::clock::{Clock, SystemClock};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Payloads erased after the backup are erased again, from the list erasures.jsonl in the data folder. In a new data
+folder there is none: name a copy of it with --erasures, or what was erased since comes back.")]
 pub(super) struct RestoreArgs {
     /// The backup
     from: PathBuf,
     /// Replace the store that is there
     #[arg(long)]
     replace: bool,
+    /// A copy of erasures.jsonl: its erasures are applied too, and taken over into the data folder
+    #[arg(long, value_name = "FILE")]
+    erasures: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -35,19 +41,28 @@ pub(super) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     if !args.from.exists() {
         return Err(Failure::new(Exit::NotFound, format!("there is no backup at {}", args.from.display())));
     }
-    let (from, replace) = (args.from.clone(), args.replace);
+    let (from, replace, erasures) = (args.from.clone(), args.replace, args.erasures.clone());
     let (store, key) = (config.store.clone(), config.master_key_file.clone());
     let restored = tokio::task::spawn_blocking(move || {
-        sqlite::restore(&from, &store, &key, replace, SystemClock::start().now())
+        sqlite::restore(&from, &store, &key, erasures.as_deref(), replace, SystemClock::start().now())
     });
     let report = match restored.await {
         Ok(restored) => restored.map_err(failure)?,
         Err(error) => return Err(Failure::failed(format!("the restore ended early: {error}"))),
     };
+    if !report.erasures_known {
+        output::note(format!(
+            "warning: there is no {} in {}: erasures made after this backup are not known here, and what they \
+             destroyed is back. With a copy of that file, restore again with --replace --erasures FILE.",
+            sqlite::ERASURES_FILE,
+            config.data_folder().display()
+        ));
+    }
     if args.output.json {
         return output::json(&json!({
             "store": config.store,
             "erasuresApplied": report.erasures,
+            "erasuresKnown": report.erasures_known,
             "payloadsErased": report.payloads_erased,
             "pending": report.pending,
         }));
@@ -81,6 +96,7 @@ fn failure(error: StoreError) -> Failure {
             Exit::Refused,
             format!("a server is running on {}; stop it before restoring", path.display()),
         ),
+        StoreError::Refused(why) => Failure::new(Exit::Refused, why),
         other => Failure::failed(other.to_string()),
     }
 }

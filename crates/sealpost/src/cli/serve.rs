@@ -12,7 +12,8 @@ use sealpost_store::StoreError;
 /// Run the server
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every flag has a variable SEALPOST_... and a key in sealpost.toml; the flag wins over the variable, that over the file.
+Every flag but --config has a variable (--tls-cert is SEALPOST_TLS_CERT) and a key in sealpost.toml (tls.cert); the flag
+wins over the variable, that over the file. SEALPOST_BOOTSTRAP_API_KEY, a secret, is a variable only.
 On a new store the first admin key is put into admin.key in the data folder.")]
 pub(super) struct ServeArgs {
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use http::Method;
-use sealpost_core::event_type::{EventTypeName, OWN};
+use sealpost_core::event_type::{EventTypeName, MATTR, OWN, TRUVERA};
 use serde_json::json;
 
 use super::client::{Api, ConnectArgs, Failure, segment};
@@ -11,8 +11,11 @@ use super::publish;
 use crate::app::samples;
 use crate::clock::SystemClock;
 
+const WHERE_LISTED: &str = "GET /v1/webhooks/event-types lists every type the server knows";
+
 /// Publish a realistic sample event
 #[derive(Clone, Debug, Args)]
+#[command(after_help = known_types())]
 pub struct TriggerArgs {
     /// The event type, such as OpenIdCredentialIssued or did_create
     #[arg(value_name = "TYPE")]
@@ -31,7 +34,7 @@ pub struct TriggerArgs {
 
 pub async fn run(args: TriggerArgs) -> Result<(), Failure> {
     let name = EventTypeName::parse(&args.event_type)
-        .map_err(|error| Failure::usage(format!("an event type {error}")))?;
+        .map_err(|error| Failure::usage(format!("an event type {error}; {WHERE_LISTED}")))?;
     if args.print {
         return output::line(sample(name.as_str()));
     }
@@ -39,7 +42,7 @@ pub async fn run(args: TriggerArgs) -> Result<(), Failure> {
     let event = match &args.webhook {
         Some(id) => {
             let path = format!("/v1/webhooks/{}/test", segment(id));
-            api.send(Method::POST, &path, Some(&json!({"type": name.as_str()}))).await?
+            api.send(Method::POST, &path, Some(&json!({"type": name.as_str()}))).await.map_err(advised)?
         }
         None if OWN.contains(&name.as_str()) => {
             return Err(Failure::usage(format!("`{name}` is published by Sealpost itself")));
@@ -48,10 +51,22 @@ pub async fn run(args: TriggerArgs) -> Result<(), Failure> {
             let body =
                 super::client::Body { content_type: "application/json", bytes: sample(name.as_str()).into() };
             let answer = api.call(Method::POST, "/v1/webhooks/events", Some(body), &[]).await?;
-            super::client::accepted(&answer, api.has_key())?
+            super::client::accepted(&answer, api.has_key()).map_err(advised)?
         }
     };
     if args.output.json { output::json(&event) } else { output::line(publish::one_line(&event, false)) }
+}
+
+/// Built in; the operator's own are known to the server alone.
+fn known_types() -> String {
+    format!("Built-in types:\n  {}\n  {}\n{WHERE_LISTED}.", MATTR.join("\n  "), TRUVERA.join("\n  "))
+}
+
+fn advised(failure: Failure) -> Failure {
+    match failure.message.contains("is not a registered event type") {
+        true => Failure::new(failure.exit, format!("{failure}; {WHERE_LISTED}")),
+        false => failure,
+    }
 }
 
 fn sample(name: &str) -> String {

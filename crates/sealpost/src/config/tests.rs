@@ -133,6 +133,8 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_PUBLIC_URL", "http://webhooks.example.com")],
             &[("SEALPOST_PUBLIC_URL", "https://user@webhooks.example.com")],
             &[("SEALPOST_LOG", "sealpost=loud")],
+            &[("SEALPOST_LOG", "inof")],
+            &[("SEALPOST_LOG", "sealpost=debug,verbose")],
             &[("SEALPOST_SERVER", "http://10.0.0.1:8080")],
             &[("SEALPOST_LISTENS", "127.0.0.1:1")],
         ],
@@ -165,6 +167,8 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_BASE_DOMAIN must be a domain name such as webhooks.example.com, without port or path.
             SEALPOST_PUBLIC_URL must begin with https:// unless it names this machine.
             SEALPOST_PUBLIC_URL must not have a user name, password, query or fragment.
+            SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
+            SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
             SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
             SEALPOST_SERVER must begin with https:// unless it names this machine.
             SEALPOST_LISTENS is not a setting of this release.

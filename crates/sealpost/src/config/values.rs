@@ -14,6 +14,7 @@ use sealpost_core::settings::{ServerDefaults, SignatureExpires};
 use sealpost_core::target_url::UrlPolicy;
 use sealpost_core::tenant::Subdomain;
 use sealpost_core::time::Span;
+use tracing::level_filters::LevelFilter;
 use url::{Host, Url};
 
 use super::layers::{Found, Layers, Name};
@@ -324,8 +325,13 @@ fn default_server(listen: SocketAddr, tls: bool, public_url: Option<&str>) -> Op
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
+    // A bare word would name a target, and so a misspelt level would silence everything else.
+    let spans = text.contains(['[', '{']);
+    let misspelt = text.split(',').map(str::trim).any(|part| {
+        !spans && !part.is_empty() && !part.contains('=') && part.parse::<LevelFilter>().is_err()
+    });
     match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("must be a log filter such as info, or sealpost=debug,warn".into()),
+        Ok(_) if !misspelt => Ok(text.to_owned()),
+        _ => Err("must be a log filter such as info, or sealpost=debug,warn".into()),
     }
 }

@@ -38,6 +38,8 @@ use http::{Http, HttpOptions};
 
 /// Of the time to drain, what closing the store may take.
 const CLOSE: Duration = Duration::from_secs(2);
+/// Who listens, in errors.
+const API: &str = "the API";
 /// Exit code after a second signal: the one a shell shows for a process that a signal ended.
 const IMPATIENT: i32 = 143;
 
@@ -46,8 +48,8 @@ const IMPATIENT: i32 = 143;
 pub enum ServeError {
     #[error("{what} {path} cannot be read: {why}")]
     File { what: &'static str, path: PathBuf, why: String },
-    #[error("the API cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("{what} cannot listen on {address}: {source}")]
+    Listen { what: &'static str, address: SocketAddr, source: io::Error },
     #[error("{0}")]
     Egress(#[from] sealpost_egress::ConfigError),
     #[error("{}", about_store(.0))]
@@ -125,13 +127,16 @@ impl Server {
         outbound: Arc<Egress>,
     ) -> Result<Self, ServeError> {
         // Bound early, so that a taken port changes nothing; accepted from only when everything is ready.
-        let listener = listen(config.listen).await?;
+        let listener = listen(API, config.listen).await?;
         let metrics_listener = match config.metrics_listen {
             None => None,
-            Some(address) => Some(listen(address).await?),
+            Some(address) => Some(listen("the metrics listener (SEALPOST_METRICS_LISTEN)", address).await?),
         };
-        let address =
-            listener.local_addr().map_err(|source| ServeError::Listen { address: config.listen, source })?;
+        let address = listener.local_addr().map_err(|source| ServeError::Listen {
+            what: API,
+            address: config.listen,
+            source,
+        })?;
         let public_url =
             config.public_url.clone().unwrap_or_else(|| format!("{}://{address}", config.scheme()));
 
@@ -278,8 +283,8 @@ fn egress(config: &Config) -> Result<Arc<Egress>, ServeError> {
     Ok(Arc::new(Egress::new(door)?))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { what, address, source })
 }
 
 struct Signals {

@@ -1,5 +1,6 @@
 //! `erasures.jsonl`: one line for each erasure that was asked for, appended and on stable storage before it begins.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,7 +15,8 @@ use crate::error::StoreError;
 use crate::sqlite::rows::{corrupt, to_json};
 use crate::upkeep::{Erasure, ErasureScope};
 
-const FILE: &str = "erasures.jsonl";
+/// The name of the list in a data folder.
+pub const FILE: &str = "erasures.jsonl";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::sqlite) struct Entry {
@@ -65,17 +67,31 @@ pub(super) fn scope_text(entry: &Entry) -> Result<String, StoreError> {
 }
 
 pub(super) fn append(folder: &Path, entry: &Entry) -> Result<(), StoreError> {
+    append_all(folder, &[entry])
+}
+
+/// Takes over those entries that the folder's list does not have.
+pub(in crate::sqlite) fn append_missing(folder: &Path, entries: &[Entry]) -> Result<(), StoreError> {
+    let known: HashSet<ErasureId> = read(folder)?.into_iter().flatten().map(|entry| entry.id).collect();
+    let missing: Vec<&Entry> = entries.iter().filter(|entry| !known.contains(&entry.id)).collect();
+    if missing.is_empty() { Ok(()) } else { append_all(folder, &missing) }
+}
+
+fn append_all(folder: &Path, entries: &[&Entry]) -> Result<(), StoreError> {
     let path = folder.join(FILE);
     let failed = |error: io::Error| cannot("written", &path, &error);
     let mut file =
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
-    let mut line = to_json(entry)?;
-    line.push('\n');
+    let mut lines = String::new();
+    for entry in entries {
+        lines.push_str(&to_json(entry)?);
+        lines.push('\n');
+    }
     if !ends_whole(&file).map_err(failed)? {
         // A crash cut the last line; it was never answered, and must not swallow this one.
-        line.insert(0, '\n');
+        lines.insert(0, '\n');
     }
-    file.write_all(line.as_bytes()).map_err(failed)?;
+    file.write_all(lines.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
@@ -91,18 +107,35 @@ fn ends_whole(file: &File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// Every erasure of the folder, each once, in order. None if there never was one.
-pub(in crate::sqlite) fn read(folder: &Path) -> Result<Vec<Entry>, StoreError> {
+/// Every erasure of the folder, each once, in order. `None`: the folder has no such list.
+pub(in crate::sqlite) fn read(folder: &Path) -> Result<Option<Vec<Entry>>, StoreError> {
     let path = folder.join(FILE);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(cannot("read", &path, &error)),
+    match File::open(&path) {
+        Ok(file) => read_file(file, &path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("read", &path, &error)),
+    }
+}
+
+/// A list that somebody named: it must be there and be one.
+pub(in crate::sqlite) fn read_named(path: &Path) -> Result<Vec<Entry>, StoreError> {
+    let failed = |error: io::Error| {
+        StoreError::Refused(format!("the list of erasures {} could not be read: {error}", path.display()))
     };
+    let file = File::open(path).map_err(failed)?;
+    let empty = file.metadata().map_err(failed)?.len() == 0;
+    let entries = read_file(file, path)?;
+    if entries.is_empty() && !empty {
+        return Err(StoreError::Refused(format!("{} is not a list of erasures", path.display())));
+    }
+    Ok(entries)
+}
+
+fn read_file(file: File, path: &Path) -> Result<Vec<Entry>, StoreError> {
     let mut entries: Vec<Entry> = Vec::new();
-    let mut known = std::collections::HashSet::new();
+    let mut known = HashSet::new();
     for line in BufReader::new(file).lines() {
-        let line = line.map_err(|error| cannot("read", &path, &error))?;
+        let line = line.map_err(|error| cannot("read", path, &error))?;
         // A line that was cut by a crash was never answered. Only such a line cannot be read.
         let Ok(entry) = serde_json::from_str::<Entry>(&line) else {
             if !line.is_empty() {
@@ -167,7 +200,7 @@ mod tests {
             {"id":"02020202-0202-0202-0202-020202020202","tenant":"09090909-0909-0909-0909-090909090909","at":1002,"scope":{"subject":"abababababababababababababababababababababababababababababababab"}}
             {"id":"03030303-0303-0303-0303-030303030303","tenant":"09090909-0909-0909-0909-090909090909","at":1003,"scope":{"range":{"from":1,"to":2}}}
         "#]].assert_eq(&std::fs::read_to_string(folder.path().join(FILE)).unwrap());
-        let read = read(folder.path()).unwrap();
+        let read = read(folder.path()).unwrap().unwrap();
         assert_eq!(read, entries);
         assert!(matches!(read[1].scope().unwrap(), ErasureScope::Subject(hash) if hash == [0xAB; 32]));
     }
@@ -181,6 +214,27 @@ mod tests {
         OpenOptions::new().append(true).open(&path).unwrap().write_all(br#"{"id":"0202"#).unwrap();
         append(folder.path(), &entries[1]).unwrap();
         append(folder.path(), &entries[1]).unwrap();
-        assert_eq!(read(folder.path()).unwrap(), entries);
+        assert_eq!(read(folder.path()).unwrap().unwrap(), entries);
+    }
+
+    #[test]
+    fn a_named_list_must_be_one_and_only_what_is_missing_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let entries = [entry(1, ErasureScope::Subject([1; 32])), entry(2, ErasureScope::Subject([2; 32]))];
+        assert_eq!(read(folder.path()).unwrap(), None);
+        append(folder.path(), &entries[0]).unwrap();
+        append_missing(elsewhere.path(), &entries).unwrap();
+        let named = read_named(&elsewhere.path().join(FILE)).unwrap();
+        assert_eq!(named, entries);
+        append_missing(folder.path(), &named).unwrap();
+        append_missing(folder.path(), &named).unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join(FILE)).unwrap().lines().count(), 2);
+
+        let other = folder.path().join("other.txt");
+        std::fs::write(&other, "hello\n").unwrap();
+        let refused = read_named(&other).unwrap_err().to_string();
+        assert!(refused.ends_with("other.txt is not a list of erasures"), "{refused}");
+        assert!(matches!(read_named(&folder.path().join("nothing")), Err(StoreError::Refused(_))));
     }
 }

@@ -146,9 +146,13 @@ impl Search {
         let (floor, mut below) = listing::seqs_between(conn, Table::Delivery, filter.from, filter.to)?;
         if let Some(After { at, id }) = page.after {
             let seq: Option<i64> = conn
-                .prepare_cached("SELECT seq FROM delivery WHERE id = ?1")?
-                .query_row([id.bytes()], |row| row.get(0))
+                .prepare_cached(
+                    "SELECT d.seq FROM delivery d CROSS JOIN event e ON e.seq = d.event
+                     WHERE d.id = ?1 AND e.tenant = ?2",
+                )?
+                .query_row((id.bytes(), tenant.0), |row| row.get(0))
                 .optional()?;
+            // The row may be gone by now, or another tenant's; then everything older than it.
             below = below.min(match seq {
                 Some(seq) => seq,
                 None => listing::first_at(conn, Table::Delivery, at.millis())?,

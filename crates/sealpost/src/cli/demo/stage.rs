@@ -20,7 +20,8 @@ const RETRY_INTERVALS: &str = "1s,1s,1s";
 pub(super) const LOOK_FURTHER: &str = "\
 look further:
   sealpost demo --keep      the same, and then the server stays up for curl and the commands below
-  sealpost serve            a server of your own on http://127.0.0.1:8080, its first key in ./sealpost-data/admin.key
+  SEALPOST_EGRESS_HTTP=loopback sealpost serve      a server of your own on http://127.0.0.1:8080 that may deliver to
+                            this machine; its first key is put into ./sealpost-data/admin.key
   sealpost listen --register --events did_create    a receiver that verifies and shows what comes
   sealpost trigger did_create                       a realistic sample event
   sealpost delivery list    what became of it";
