@@ -95,8 +95,20 @@ pub fn parse(kind: BodyKind, body: &[u8]) -> Result<Publications, PublishError> 
 }
 
 fn array(text: &str) -> Result<Vec<&str>, PublishError> {
+    begins_with('[', text, "must be an array of event objects")?;
     let items: Vec<&RawValue> = serde_json::from_str(text).map_err(malformed)?;
     Ok(items.into_iter().map(RawValue::get).collect())
+}
+
+/// JSON of another kind is told apart from what is not JSON at all, and never repeated.
+fn begins_with(first: char, text: &str, msg: &str) -> Result<(), PublishError> {
+    if text.trim_start().starts_with(first) {
+        return Ok(());
+    }
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => Err(invalid("", msg)),
+        Err(error) => Err(malformed(error)),
+    }
 }
 
 fn malformed(error: serde_json::Error) -> PublishError {
@@ -146,6 +158,8 @@ fn invalid(param: &str, msg: impl ToString) -> PublishError {
     PublishError::Invalid { param: param.into(), msg: msg.to_string() }
 }
 
+const MEMBERS_MAX: usize = 64;
+
 /// Members of an object, each once, as raw text. Any JSON value type may stand behind a name; the caller judges.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
@@ -160,8 +174,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(String, &'de RawValue)> = Vec::with_capacity(6);
                 while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if members.len() == 64 {
-                        return Err(serde::de::Error::custom("an event has at most 64 members"));
+                    if members.len() == MEMBERS_MAX {
+                        return Err(serde::de::Error::custom("too many members"));
                     }
                     members.push((name, value));
                 }
@@ -173,7 +187,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 fn members(text: &str) -> Result<Members<'_>, PublishError> {
-    let members: Members<'_> = serde_json::from_str(text).map_err(malformed)?;
+    begins_with('{', text, "must be an event object")?;
+    let members: Members<'_> = serde_json::from_str(text).map_err(|error| match error.is_data() {
+        true => invalid("", format!("must have at most {MEMBERS_MAX} members")),
+        false => malformed(error),
+    })?;
     for (index, (name, _)) in members.0.iter().enumerate() {
         if members.0.iter().take(index).any(|(earlier, _)| earlier == name) {
             return Err(invalid(name, "Duplicate field"));
@@ -353,15 +371,33 @@ mod tests {
             ),
             (r#"[]"#, "400 : must hold at least one event"),
             (r#"[{"type":"a","payload":{}},{"type":"a","payload":{},"y":0}]"#, "400 [1].y: Unknown field"),
-            (
-                r#"[{"type":"a","payload":{}},7]"#,
-                "400 event [1]: the body is not JSON: invalid type: integer `7`, expected an event object at line 1 column 1",
-            ),
+            (r#"[{"type":"a","payload":{}},7]"#, "400 [1]: must be an event object"),
+            (r#" "Maria Muster""#, "400 : must be an event object"),
+            ("7", "400 : must be an event object"),
+            ("null", "400 : must be an event object"),
+            ("{7}", "400 the body is not JSON: key must be a string at line 1 column 2"),
+            ("Maria", "400 the body is not JSON: expected value at line 1 column 1"),
             ("", "400 the body is not JSON: EOF while parsing a value at line 1 column 0"),
         ] {
             assert_eq!(said(BodyKind::Json, body.as_bytes()), want, "{body}");
         }
         assert_eq!(said(BodyKind::Json, b"{\"type\":\"\xff\"}"), "400 the body is not UTF-8 at byte 9");
+    }
+
+    #[test]
+    fn the_kind_of_body_is_what_its_type_says() {
+        let event = r#"{"specversion":"1.0","id":"7","source":"s","type":"a","data":{}}"#;
+        for (kind, body, want) in [
+            (BodyKind::CloudEvent, format!("[{event}]"), "400 : must be an event object"),
+            (BodyKind::CloudEventBatch, event.to_owned(), "400 : must be an array of event objects"),
+            (BodyKind::CloudEventBatch, "[[]]".to_owned(), "400 [0]: must be an event object"),
+            (BodyKind::Ndjson, "[]".to_owned(), "400 [0]: must be an event object"),
+        ] {
+            assert_eq!(said(kind, body.as_bytes()), want, "{body}");
+        }
+        let members: Vec<String> = (0..65).map(|n| format!(r#""m{n}":0"#)).collect();
+        let body = format!("{{{}}}", members.join(","));
+        assert_eq!(said(BodyKind::Json, body.as_bytes()), "400 : must have at most 64 members");
     }
 
     #[test]

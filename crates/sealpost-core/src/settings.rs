@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::limits as bound;
-use crate::minimise::PayloadLevel;
+use crate::minimise::{InvalidPointer, JsonPointer, MAX_POINTERS, PayloadLevel};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::time::Span;
@@ -178,7 +178,7 @@ pub fn parse(body: &Value, stored: &HeaderList) -> Result<(WebhookSettings, Head
     for (name, value) in members {
         let result: Result<(), String> = match name.as_str() {
             "description" => text(value, bound::DESCRIPTION_BYTES).map(|t| settings.description = t),
-            "payload" => from_value(value).map(|level| settings.payload = level),
+            "payload" => payload_level(value).map(|level| settings.payload = level),
             "timeoutMs" => optional(value, |v| whole(v, bound::TIMEOUT_MS_MIN, bound::TIMEOUT_MS_MAX))
                 .map(|ms| settings.timeout_ms = ms),
             "retry" => optional(value, retry).map(|policy| settings.retry = policy),
@@ -196,7 +196,7 @@ pub fn parse(body: &Value, stored: &HeaderList) -> Result<(WebhookSettings, Head
                 SignatureExpires::parse(v.as_str().ok_or("must be a string")?).map_err(Into::into)
             })
             .map(|expires| settings.signature_expires = expires),
-            "retention" => from_value(value).map(|kind| settings.retention = kind),
+            "retention" => one_of(value, "must be standard or none").map(|kind| settings.retention = kind),
             "alertAfter" => {
                 whole(value, 1, bound::ALERT_AFTER_MAX.into()).map(|n| settings.alert_after = n as u32)
             }
@@ -229,8 +229,27 @@ fn optional<T>(value: &Value, read: impl FnOnce(&Value) -> Result<T, String>) ->
     if value.is_null() { Ok(None) } else { read(value).map(Some) }
 }
 
-fn from_value<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
-    serde_json::from_value(value.clone()).map_err(|e| e.to_string())
+/// A value of a closed kind; `wanted` says which there are.
+fn one_of<T: serde::de::DeserializeOwned>(value: &Value, wanted: &str) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|_| wanted.to_owned())
+}
+
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    value.as_array()?.iter().map(Value::as_str).collect()
+}
+
+fn payload_level(value: &Value) -> Result<PayloadLevel, String> {
+    const WANTED: &str = r#"must be "full", "summary", "thin" or {"claims": [JSON pointers]}"#;
+    let claims = match value {
+        Value::Object(members) if members.len() == 1 => members.get("claims"),
+        _ => return one_of(value, WANTED),
+    };
+    let pointers = claims.and_then(strings).ok_or(WANTED)?;
+    if !(1..=MAX_POINTERS).contains(&pointers.len()) {
+        return Err(InvalidPointer::Count.to_string());
+    }
+    let parsed = pointers.into_iter().map(JsonPointer::parse).collect::<Result<_, _>>();
+    parsed.map(PayloadLevel::Claims).map_err(|error| error.to_string())
 }
 
 fn retry(value: &Value) -> Result<RetryPolicy, String> {
@@ -238,13 +257,17 @@ fn retry(value: &Value) -> Result<RetryPolicy, String> {
     if let Some(unknown) = members.keys().find(|name| *name != "intervals") {
         return Err(format!("Unknown field `{unknown}`"));
     }
-    let policy: RetryPolicy = from_value(members.get("intervals").ok_or("must hold intervals")?)?;
-    policy.check().map_err(|e| e.to_string())?;
-    Ok(policy)
+    let wanted = "intervals must be an array of spans such as 10s";
+    let texts = strings(members.get("intervals").ok_or("must hold intervals")?).ok_or(wanted)?;
+    let waits = texts.into_iter().map(|text| text.parse::<Span>().map(|span| span.0));
+    let waits = waits.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    RetryPolicy::new(waits).map_err(|e| e.to_string())
 }
 
 fn signatures(value: &Value) -> Result<Vec<SignatureKind>, String> {
-    let kinds: Vec<SignatureKind> = from_value(value)?;
+    let wanted =
+        "must be an array of http-message-signatures, standard-webhooks and standard-webhooks-ed25519";
+    let kinds: Vec<SignatureKind> = one_of(value, wanted)?;
     if kinds.is_empty() {
         return Err("must name at least one signature".into());
     }
@@ -391,6 +414,26 @@ mod tests {
             (
                 json!({"retry": {"intervals": ["soon"]}}),
                 "retry: must be a span such as 10s, 500ms, 5m, 24h or 7d",
+            ),
+            (json!({"retry": {"intervals": [10]}}), "retry: intervals must be an array of spans such as 10s"),
+            (
+                json!({"payload": "some"}),
+                r#"payload: must be "full", "summary", "thin" or {"claims": [JSON pointers]}"#,
+            ),
+            (
+                json!({"payload": {"claims": ["/a"], "x": 1}}),
+                r#"payload: must be "full", "summary", "thin" or {"claims": [JSON pointers]}"#,
+            ),
+            (
+                json!({"payload": {"claims": [1]}}),
+                r#"payload: must be "full", "summary", "thin" or {"claims": [JSON pointers]}"#,
+            ),
+            (json!({"payload": {"claims": []}}), "payload: `claims` must list 1 to 64 JSON Pointers"),
+            (json!({"payload": {"claims": ["a"]}}), "payload: a JSON Pointer to a claim must begin with `/`"),
+            (json!({"retention": "forever"}), "retention: must be standard or none"),
+            (
+                json!({"signatures": ["hmac"]}),
+                "signatures: must be an array of http-message-signatures, standard-webhooks and standard-webhooks-ed25519",
             ),
             (json!({"signatures": []}), "signatures: must name at least one signature"),
             (

@@ -109,6 +109,8 @@ pub enum TargetUrlError {
     LocalName,
     #[error("must use port 443 or a port from 1024 that no other protocol uses")]
     Port,
+    #[error("must use a port from 1024 that no other protocol uses: localhost is accepted only on those")]
+    LocalPort,
     #[error("must be at most 2048 bytes long")]
     TooLong,
     #[error("must not encode control or text direction characters in its path")]
@@ -309,6 +311,7 @@ fn check_port(url: &Url) -> Result<(), TargetUrlError> {
     match url.port_or_known_default() {
         Some(443) if !local => Ok(()),
         Some(port) if port >= FIRST_FREE_PORT && !BAD_PORTS.contains(&port) => Ok(()),
+        _ if local => Err(TargetUrlError::LocalPort),
         _ => Err(TargetUrlError::Port),
     }
 }

@@ -169,8 +169,8 @@ fn localhost_is_taken_where_loopback_may_be_dialled() {
     let tried = |input: &str| say(TargetUrl::parse(input, &open));
     assert_eq!(tried("https://localhost:8443/hook"), "https://localhost:8443/hook");
     assert_eq!(tried("https://a.localhost:1024/"), "https://a.localhost:1024/");
-    assert_eq!(tried("https://localhost/"), TargetUrlError::Port.to_string());
-    assert_eq!(tried("https://localhost:1023/"), TargetUrlError::Port.to_string());
+    assert_eq!(tried("https://localhost/"), TargetUrlError::LocalPort.to_string());
+    assert_eq!(tried("https://localhost:1023/"), TargetUrlError::LocalPort.to_string());
     assert_eq!(tried("https://notlocalhost:8443/"), TargetUrlError::SingleLabel.to_string());
     assert_eq!(tried("https://printer.local:8443/"), TargetUrlError::LocalName.to_string());
     assert_eq!(tried("http://localhost:8443/"), TargetUrlError::NotHttps.to_string());

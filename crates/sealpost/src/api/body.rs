@@ -1,63 +1,84 @@
 //! Reading request bodies: bounded in size, in time and in memory taken by all callers together.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use sealpost_core::json::{MAX_DEPTH, normalise};
-use sealpost_core::limits::{REQUEST_BYTES, SMALL_REQUEST_BYTES};
+use sealpost_core::limits::SMALL_REQUEST_BYTES;
 use sealpost_core::publish::BodyKind;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::budget::Room;
 use super::problem::Problem;
 
-/// Bodies of all calls together: sixteen of the largest at once, or many thousand common ones.
-const BODIES_KIB: usize = 16 * REQUEST_BYTES / 1024;
-/// A caller waits this long for room before it is told to come back.
-const ROOM_WITHIN: Duration = Duration::from_secs(5);
 /// A body arrives within this, or its room goes to somebody else.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
-
-/// Room for bodies in memory, shared by all calls.
-#[derive(Clone, Debug)]
-pub(super) struct BodyBudget(Arc<Semaphore>);
-
-impl BodyBudget {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BODIES_KIB)))
-    }
-}
+/// Enough for `{}` and white space around it.
+const NOTHING_BYTES: usize = 64;
 
 /// A whole body. Its room is given back when this is dropped.
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
-pub(super) async fn read(body: Body, limit: usize, budget: &BodyBudget) -> Result<Whole, Problem> {
-    let too_large = || Problem::TooLarge(format!("the body must be at most {limit} bytes"));
-    let declared = body.size_hint();
-    if declared.lower() > limit as u64 {
-        return Err(too_large());
+/// Reads a body of at most `limit` bytes, paying for each byte when it is there: one that is only announced, or
+/// comes slowly, takes no room from others.
+pub(super) async fn read(body: Body, limit: usize, room: Room) -> Result<Whole, Problem> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
     }
-    let most = declared.upper().map_or(limit, |upper| upper.min(limit as u64) as usize);
-    let room = Arc::clone(&budget.0).acquire_many_owned(most as u32 / 1024 + 1);
-    let busy = Problem::Unavailable { message: "The service is busy", retry_after_s: 1 };
-    let Ok(Ok(room)) = tokio::time::timeout(ROOM_WITHIN, room).await else { return Err(busy) };
-    let Ok(collected) = tokio::time::timeout(ARRIVES_WITHIN, Limited::new(body, limit).collect()).await
-    else {
-        return Err(Problem::TooSlow);
+    tokio::time::timeout(ARRIVES_WITHIN, collected(body, limit, room)).await.unwrap_or(Err(Problem::TooSlow))
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::TooLarge(format!("the body must be at most {limit} bytes"))
+}
+
+async fn collected(mut body: Body, limit: usize, mut room: Room) -> Result<Whole, Problem> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::Refused("the body ended early".into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - whole.len() {
+            return Err(too_large(limit));
+        }
+        if !room.take(data.len()) {
+            return Err(Problem::Unavailable { message: "The service is busy", retry_after_s: 1 });
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Whole { bytes: whole.freeze(), _room: room })
+}
+
+/// For calls without a body: `{}`, which some clients always send, is none.
+pub(super) async fn nothing(body: Body, room: Room) -> Result<(), Problem> {
+    let refused = || Problem::Refused("this call takes no body".into());
+    let whole = match read(body, NOTHING_BYTES, room).await {
+        Err(Problem::TooLarge(_)) => return Err(refused()),
+        other => other?,
     };
-    match collected {
-        Ok(collected) => Ok(Whole { bytes: collected.to_bytes(), _room: room }),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Problem::Refused("the body ended early".into())),
+    let text = whole.bytes.trim_ascii();
+    let inner = text.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+    if inner.unwrap_or(text).trim_ascii().is_empty() { Ok(()) } else { Err(refused()) }
+}
+
+/// Bodies are read as they come: nothing is unpacked.
+pub(super) fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    let lines = headers.get_all(CONTENT_ENCODING).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    for line in lines {
+        let mut codings = line.split(',').map(str::trim).filter(|coding| !coding.is_empty());
+        if let Some(coding) = codings.find(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            let coding: String = coding.chars().take(64).collect();
+            let message = format!("the Content-Encoding `{coding}` is not read; send the body as it is");
+            return Err(Problem::UnsupportedMediaType(message));
+        }
     }
+    Ok(())
 }
 
 /// The `Content-Type`, if it is one of those that Sealpost reads.
@@ -65,18 +86,18 @@ pub(super) fn kind(headers: &HeaderMap) -> Option<BodyKind> {
     BodyKind::of(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
-pub(super) async fn json(body: Body, headers: &HeaderMap, budget: &BodyBudget) -> Result<Value, Problem> {
+pub(super) async fn json(body: Body, headers: &HeaderMap, room: Room) -> Result<Value, Problem> {
     only_json(headers)?;
-    parse(&read(body, SMALL_REQUEST_BYTES, budget).await?.bytes)
+    parse(&read(body, SMALL_REQUEST_BYTES, room).await?.bytes)
 }
 
 /// An empty body is nothing, whatever its type.
 pub(super) async fn json_if_any(
     body: Body,
     headers: &HeaderMap,
-    budget: &BodyBudget,
+    room: Room,
 ) -> Result<Option<Value>, Problem> {
-    let whole = read(body, SMALL_REQUEST_BYTES, budget).await?;
+    let whole = read(body, SMALL_REQUEST_BYTES, room).await?;
     if whole.bytes.is_empty() {
         return Ok(None);
     }

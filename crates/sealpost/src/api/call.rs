@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::ApiState;
 use super::auth::Host;
 use super::body;
+use super::budget::Room;
 use super::problem::{Location, Problem};
 use super::query::Query;
 use crate::app::App;
@@ -121,13 +122,30 @@ impl Call {
 
     /// The JSON body.
     pub(super) async fn json(&mut self) -> Result<Value, Problem> {
-        let body = self.take_body();
-        body::json(body, &self.headers, &self.state.bodies).await
+        let (body, room) = (self.take_body(), self.room());
+        body::json(body, &self.headers, room).await
     }
 
     /// The JSON body, or nothing.
     pub(super) async fn json_if_any(&mut self) -> Result<Option<Value>, Problem> {
-        let body = self.take_body();
-        body::json_if_any(body, &self.headers, &self.state.bodies).await
+        let (body, room) = (self.take_body(), self.room());
+        body::json_if_any(body, &self.headers, room).await
+    }
+
+    /// The body as it is.
+    pub(super) async fn whole(&mut self, limit: usize) -> Result<body::Whole, Problem> {
+        let (body, room) = (self.take_body(), self.room());
+        body::read(body, limit, room).await
+    }
+
+    /// Refuses a body: this call reads none.
+    pub(super) async fn no_body(&mut self) -> Result<(), Problem> {
+        let (body, room) = (self.take_body(), self.room());
+        body::nothing(body, room).await
+    }
+
+    /// Room for one body of the caller's tenant.
+    fn room(&self) -> Room {
+        self.state.bodies.room(self.caller.as_ref().map(|caller| caller.tenant))
     }
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod auth;
 mod body;
+mod budget;
 mod call;
 mod cursor;
 mod fields;
@@ -31,10 +32,10 @@ use axum::routing::MethodRouter;
 use sealpost_store::inbox::AcceptedEvent;
 
 use crate::app::App;
-use body::BodyBudget;
+use budget::BodyBudget;
 use call::Call;
 use problem::Problem;
-use route::Route;
+use route::{Method, Route, Takes};
 use routes::ROUTES;
 
 /// Older MATTR clients call `/core/v1/webhooks...`; it is the same resource.
@@ -54,7 +55,7 @@ pub struct ApiState {
 
 impl ApiState {
     pub fn new(app: App, ready: Arc<AtomicBool>) -> Self {
-        Self { app, ready, bodies: BodyBudget::new(), accepted: Arc::default() }
+        Self { app, ready, bodies: BodyBudget::default(), accepted: Arc::default() }
     }
 
     fn count_accepted(&self, events: &[AcceptedEvent]) {
@@ -130,7 +131,14 @@ async fn answer(
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let query = query::Query::parse(head.uri.query().unwrap_or_default(), route.query)?;
     let credentialed = caller.is_some();
-    let call = Call::new(state, base, host, caller, params, query, head.headers, body);
+    let reads = route.method != Method::Get;
+    if reads {
+        body::not_encoded(&head.headers)?;
+    }
+    let mut call = Call::new(state, base, host, caller, params, query, head.headers, body);
+    if reads && matches!(route.takes, Takes::Nothing) {
+        call.no_body().await?;
+    }
     // In a task of its own: a caller who hangs up must not stop a change between the store and the memory of it.
     let answered = tokio::spawn((route.handler)(call)).await;
     let mut response = match answered {

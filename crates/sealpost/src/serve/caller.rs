@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri, Version};
 use ipnet::IpNet;
 
 /// An extension of every request.
@@ -22,7 +22,7 @@ pub struct ClientInfo {
     pub secure: bool,
 }
 
-/// More than one `Host`, or one that is none (RFC 9112, 3.2).
+/// No `Host` in HTTP/1.1, more than one, or one that is none (RFC 9112, 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadHost;
 
@@ -69,6 +69,7 @@ pub fn apply(info: &ClientInfo, head: &mut Parts) {
 fn host(head: &Parts) -> Result<Option<String>, BadHost> {
     let mut headers = head.headers.get_all(HOST).iter();
     let header = match (headers.next(), headers.next()) {
+        (None, _) if head.version == Version::HTTP_11 => return Err(BadHost),
         (None, _) => None,
         (Some(value), None) => Some(value.to_str().map_err(|_| BadHost)?),
         (Some(_), Some(_)) => return Err(BadHost),
@@ -144,15 +145,36 @@ mod tests {
                 "10.0.0.1",
                 "10.0.0.0/8",
                 "/",
-                &[("x-forwarded-for", "[2001:db8::1]:443")],
-                "2001:db8::1 - false",
+                &[("host", "a"), ("x-forwarded-for", "[2001:db8::1]:443")],
+                "2001:db8::1 a false",
             ),
-            ("10.0.0.1", "10.0.0.0/8", "/", &[("x-forwarded-for", "unknown, 10.0.0.2")], "10.0.0.2 - false"),
+            (
+                "10.0.0.1",
+                "10.0.0.0/8",
+                "/",
+                &[("host", "a"), ("x-forwarded-for", "unknown, 10.0.0.2")],
+                "10.0.0.2 a false",
+            ),
+            ("127.0.0.1", "", "/", &[], "bad host"),
+            ("127.0.0.1", "", "http://a.example/x", &[], "bad host"),
+            ("10.0.0.1", "10.0.0.0/8", "/", &[("x-forwarded-host", "a")], "bad host"),
             ("127.0.0.1", "", "http://a.example/x", &[("host", "b.example")], "127.0.0.1 a.example false"),
             ("127.0.0.1", "", "/", &[("host", "a"), ("host", "b")], "bad host"),
             ("127.0.0.1", "", "/", &[("host", "a b")], "bad host"),
         ] {
             assert_eq!(seen(peer, trusted, target, headers), said, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_http_1_1_must_send_a_host_header() {
+        for (version, target, said) in [
+            (Version::HTTP_10, "/", Ok(None)),
+            (Version::HTTP_11, "/", Err(BadHost)),
+            (Version::HTTP_2, "https://a.example/", Ok(Some("a.example".to_owned()))),
+        ] {
+            let (head, ()) = Request::get(target).version(version).body(()).unwrap().into_parts();
+            assert_eq!(host(&head), said, "{version:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Reading events back, who sees a payload, and erasing it.
 
 use expect_test::expect;
-use sealpost_core::delivery::State;
+use sealpost_core::delivery::{FailReason, State};
+use sealpost_core::outcome::Outcome;
 use sealpost_core::role::Role;
 use serde_json::{Value, json};
 
@@ -70,10 +71,13 @@ async fn a_payload_comes_back_to_the_last_digit() {
 
 #[tokio::test]
 async fn a_payload_is_for_administrators_and_bound_subscribers() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let own = world.webhook(&["did_create"]).await;
     let other = world.webhook(&["did_create", "did_delete"]).await;
     let id = world.publish(json!({"type": "did_create", "payload": {"did": "did:web:x"}})).await;
+    for _ in 0..2 {
+        world.settle(200, None, State::Delivered).await;
+    }
     let foreign = world.publish(json!({"type": "did_delete", "payload": {}})).await;
     let subscriber = world.key(Role::Subscriber, Some(own.parse().unwrap())).await;
     let path = format!("{EVENTS}/{id}");
@@ -101,12 +105,13 @@ async fn a_payload_is_for_administrators_and_bound_subscribers() {
 
 #[tokio::test]
 async fn a_subscriber_sees_what_its_webhook_may_see() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let webhook = world.webhook(&["OpenIdCredentialIssued"]).await;
     let subscriber = world.key(Role::Subscriber, Some(webhook.parse().unwrap())).await;
     let payload =
         json!({"format": "ldp_vc", "userId": "u", "credential": {"name": "Maria"}, "userClaims": {"a": 1}});
     let id = world.publish(json!({"type": "OpenIdCredentialIssued", "payload": payload})).await;
+    world.settle(200, None, State::Delivered).await;
     let mut said = Said::default();
     for level in
         [json!("full"), json!("thin"), json!("summary"), json!({"claims": ["/userId", "/credential/name"]})]
@@ -126,11 +131,12 @@ async fn a_subscriber_sees_what_its_webhook_may_see() {
 
 #[tokio::test]
 async fn a_summary_never_shows_the_credential() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let webhook = world.webhook(&["OpenIdCredentialIssuedSummary"]).await;
     let subscriber = world.key(Role::Subscriber, Some(webhook.parse().unwrap())).await;
     let payload = json!({"userId": "u", "credential": {"name": "Maria"}});
     let id = world.publish(json!({"type": "OpenIdCredentialIssued", "payload": payload})).await;
+    world.settle(200, None, State::Delivered).await;
     let derived =
         world.get(&format!("{EVENTS}/{id}")).await.json()["derived"][0]["id"].as_str().unwrap().to_owned();
     for key in [&subscriber, &world.admin] {
@@ -151,6 +157,30 @@ async fn what_was_never_sent_to_a_webhook_is_not_for_its_subscriber() {
     let shown = world.call(get(&format!("{EVENTS}/{id}")).by(&subscriber)).await;
     assert_eq!(shown.json()["deliveries"][0]["status"], "cancelled");
     assert_eq!(world.call(get(&format!("{EVENTS}/{id}?include=payload")).by(&subscriber)).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_subscriber_sees_only_what_may_have_reached_its_webhook() {
+    let mut world = World::new().await;
+    let webhook = world.webhook(&["did_create"]).await;
+    let subscriber = world.key(Role::Subscriber, Some(webhook.parse().unwrap())).await;
+    for (outcome, status) in [
+        (Outcome::Dns, 403),
+        (Outcome::AddressRefused, 403),
+        (Outcome::Connect, 403),
+        (Outcome::Tls, 403),
+        (Outcome::Delivered, 200),
+        (Outcome::HttpStatus, 200),
+        (Outcome::Timeout, 200),
+        (Outcome::Protocol, 200),
+        (Outcome::Unknown, 200),
+    ] {
+        let id = world.publish(json!({"type": "did_create", "payload": {}})).await;
+        let path = format!("{EVENTS}/{id}?include=payload");
+        assert_eq!(world.call(get(&path).by(&subscriber)).await.status, 403, "before {outcome}");
+        world.settle_with(outcome, None, None, State::Failed(FailReason::AttemptsExhausted)).await;
+        assert_eq!(world.call(get(&path).by(&subscriber)).await.status, status, "after {outcome}");
+    }
 }
 
 #[tokio::test]

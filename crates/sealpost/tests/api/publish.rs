@@ -224,7 +224,7 @@ async fn hostile_bodies_are_refused_whole() {
     said.is(expect![[r#"
         empty: 400 {"code":"BadRequest","message":"the body is not JSON: EOF while parsing a value at line 1 column 0"}
         not JSON: 400 {"code":"BadRequest","message":"the body is not JSON: EOF while parsing an object at line 1 column 1"}
-        a string: 400 {"code":"BadRequest","message":"the body is not JSON: invalid type: string \"did_create\", expected an event object at line 1 column 12"}
+        a string: 400 {"code":"BadRequest","message":"Validation Error","details":[{"msg":"must be an event object","param":"","location":"body"}]}
         text behind: 400 {"code":"BadRequest","message":"the body is not JSON: expected `,` or `}` at line 1 column 35"}
         not UTF-8: 400 {"code":"BadRequest","message":"the body is not UTF-8 at byte 37"}
         control character: 400 {"code":"BadRequest","message":"the body is not JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 37"}

@@ -64,14 +64,14 @@ async fn each_refused_setting_is_named_and_its_secret_is_not_repeated() {
         {"colour":"red"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"red","msg":"Unknown field","param":"colour","location":"body"}]}
         {"ordering":"webhook"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"webhook","msg":"Not supported yet","param":"ordering","location":"body"}]}
         {"encryption":{"jwksUrl":"https://example.com"}}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":{"jwksUrl":"https://example.com"},"msg":"Not supported yet","param":"encryption","location":"body"}]}
-        {"payload":"everything"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"everything","msg":"unknown variant `everything`, expected one of `full`, `summary`, `thin`, `claims`","param":"payload","location":"body"}]}
+        {"payload":"everything"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"everything","msg":"must be \"full\", \"summary\", \"thin\" or {\"claims\": [JSON pointers]}","param":"payload","location":"body"}]}
         {"timeoutMs":0,"maxInFlight":"8"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":0,"msg":"must be a whole number from 100 to 30000","param":"timeoutMs","location":"body"},{"value":"8","msg":"must be a whole number from 1 to 256","param":"maxInFlight","location":"body"}]}
         {"retry":{"intervals":["-1s"]}}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":{"intervals":["-1s"]},"msg":"must be a span such as 10s, 500ms, 5m, 24h or 7d","param":"retry","location":"body"}]}
         {"headers":{"host":"secret-value"}}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"msg":"header `host` is set by Sealpost","param":"headers","location":"body"}]}
         {"headers":{"x-new":null}}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"msg":"header `x-new` must have a string value","param":"headers","location":"body"}]}
         {"signatures":["standard-webhooks"]}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":["standard-webhooks"],"msg":"must include http-message-signatures","param":"signatures","location":"body"}]}
         {"signatureExpires":"soon"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"soon","msg":"must be a span such as 300s, or off","param":"signatureExpires","location":"body"}]}
-        {"retention":"forever"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"forever","msg":"unknown variant `forever`, expected `standard` or `none`","param":"retention","location":"body"}]}
+        {"retention":"forever"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"forever","msg":"must be standard or none","param":"retention","location":"body"}]}
         {"alertAfter":0}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":0,"msg":"must be a whole number from 1 to 1000","param":"alertAfter","location":"body"}]}
         no body: 415 {"code":"UnsupportedMediaType","message":"the body must be application/json in UTF-8"}
     "#]]);

@@ -157,14 +157,25 @@ impl World {
 
     /// Ends the next claimed delivery as the engine would, after one attempt that was answered with `status`.
     pub(crate) async fn settle(&mut self, status: u16, excerpt: Option<&[u8]>, state: State) {
+        self.settle_with(Outcome::of_status(status), Some(status), excerpt, state).await;
+    }
+
+    /// The same after an attempt of any outcome.
+    pub(crate) async fn settle_with(
+        &mut self,
+        outcome: Outcome,
+        status: Option<u16>,
+        excerpt: Option<&[u8]>,
+        state: State,
+    ) {
         let ready = self.claimed.recv().await.unwrap();
         let attempt = AttemptRecord {
             number: ready.ticket.attempt,
             started_at: START.parse::<Timestamp>().unwrap(),
             took_ms: 12,
-            outcome: Outcome::of_status(status),
-            http_status: Some(status),
-            error: (status >= 300).then(|| format!("answered {status}")),
+            outcome,
+            http_status: status,
+            error: status.filter(|status| *status >= 300).map(|status| format!("answered {status}")),
             excerpt: excerpt.map(<[u8]>::to_vec),
         };
         let settlement = Settlement { ticket: ready.ticket, attempt, next: Next::End(state), alert_after: 0 };

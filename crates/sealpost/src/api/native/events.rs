@@ -4,13 +4,13 @@
 //! as in the request it got, except that a webhook with `thin` payloads is told to come here for the whole.
 
 use axum::response::Response;
-use sealpost_core::delivery::Status;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::{EventTypeName, OPENID_CREDENTIAL_ISSUED_SUMMARY};
 use sealpost_core::id::{DeliveryId, EventId, WebhookId};
 use sealpost_core::minimise::{
     MinimiseContext, MinimiseError, PayloadLevel, SummaryForm, derived_summary, minimise,
 };
+use sealpost_core::outcome::Outcome;
 use sealpost_core::payload::Payload;
 use sealpost_core::role::Permission;
 use sealpost_core::time::Timestamp;
@@ -139,17 +139,37 @@ async fn payload(call: &Call, event: &EventRecord, only: Option<WebhookId>) -> R
     Ok(PayloadShown { payload: Some(raw), payload_state: name(state) })
 }
 
-/// The subscriber's webhook, if the event was or is being sent to it.
+/// The subscriber's webhook, if the event may have reached it. What is only on its way may still be cancelled, so its
+/// payload is nobody's yet.
 async fn sent_to(call: &Call, event: &EventRecord, id: WebhookId) -> Result<Webhook, Problem> {
-    let sent =
-        |delivery: &EventDelivery| delivery.webhook == id && delivery.state.status() != Status::Cancelled;
-    if !event.deliveries.iter().any(sent) {
+    let tenant = call.tenant()?;
+    let mut reached = false;
+    for delivery in event.deliveries.iter().filter(|delivery| delivery.webhook == id) {
+        let attempts = call.app().delivery(tenant, delivery.id).await?.map(|detail| detail.attempts);
+        if attempts.iter().flatten().any(|attempt| may_have_reached(attempt.outcome)) {
+            reached = true;
+            break;
+        }
+    }
+    if !reached {
         return Err(Problem::Forbidden);
     }
-    call.app().webhook(call.tenant()?, id).await.map_err(|refused| match refused {
+    call.app().webhook(tenant, id).await.map_err(|refused| match refused {
         WebhookRefused::Store(error) => error.into(),
         _ => Problem::Forbidden,
     })
+}
+
+/// The others end before the first byte of a request.
+const fn may_have_reached(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Delivered
+        | Outcome::HttpStatus
+        | Outcome::Timeout
+        | Outcome::Protocol
+        | Outcome::Unknown => true,
+        Outcome::Dns | Outcome::AddressRefused | Outcome::Connect | Outcome::Tls => false,
+    }
 }
 
 /// What the reader may see of a payload; `webhook` is a subscriber's.

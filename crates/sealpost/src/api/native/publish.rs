@@ -67,7 +67,7 @@ pub(in crate::api) async fn publish(mut call: Call) -> Result<Response, Problem>
     let tenant = call.tenant()?;
     let kind = body::kind(&call.headers).ok_or_else(unsupported)?;
     let key = idempotency_key(&call.headers)?;
-    let whole = body::read(call.take_body(), REQUEST_BYTES, &call.state.bodies).await?;
+    let whole = call.whole(REQUEST_BYTES).await?;
     let (whole, parsed) = if whole.bytes.len() <= PARSED_IN_PLACE_BYTES {
         let parsed = parse(kind, &whole.bytes);
         (whole, parsed)

@@ -13,7 +13,7 @@ use sealpost_core::role::{Permission, Role};
 use serde_json::{Map, Value, json};
 
 use super::WEBHOOKS;
-use super::route::{Gives, Param, ParamKind, Route, Takes};
+use super::route::{Gives, Method, Param, ParamKind, Route, Takes};
 use super::routes::ROUTES;
 
 pub(super) type Schema = (&'static str, Value);
@@ -181,8 +181,11 @@ fn refused(route: &Route) -> Vec<u16> {
         // 404 also where nothing is named in the path: the host may name a tenant that does not exist.
         statuses.extend([401, 403, 404, 503]);
     }
+    if route.method != Method::Get {
+        statuses.extend([408, 415]);
+    }
     if !matches!(route.takes, Takes::Nothing) {
-        statuses.extend([408, 413, 415]);
+        statuses.push(413);
     }
     statuses.extend(route.fails);
     statuses.sort_unstable();
@@ -198,7 +201,7 @@ fn refusal(status: u16) -> (&'static str, &'static str) {
         408 => ("RequestTimeout", "The body did not arrive in time"),
         409 => ("Conflict", "It contradicts what is stored"),
         413 => ("PayloadTooLarge", "More bytes than the limit"),
-        415 => ("UnsupportedMediaType", "The body is of a type that this call does not read"),
+        415 => ("UnsupportedMediaType", "The body is of a type or encoding that this call does not read"),
         503 => {
             ("ServiceUnavailable", "Nothing is wrong with the request; repeat it after `Retry-After` seconds")
         }
