@@ -306,7 +306,6 @@ impl App {
         Planned { target, id, permit }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one event's way from the store to the engine")]
     fn hand_on(
         &self,
         entry: &Arc<TenantEntry>,

@@ -139,14 +139,16 @@ async fn payload(call: &Call, event: &EventRecord, only: Option<WebhookId>) -> R
     Ok(PayloadShown { payload: Some(raw), payload_state: name(state) })
 }
 
-/// The subscriber's webhook, if the event may have reached it. What is only on its way may still be cancelled, so its
-/// payload is nobody's yet.
+/// The subscriber's webhook, if the event may have reached it: by an attempt that ended, or by one that is under way now,
+/// since a receiver may fetch the payload before it answers. What waits may still be cancelled, so its payload is
+/// nobody's yet.
 async fn sent_to(call: &Call, event: &EventRecord, id: WebhookId) -> Result<Webhook, Problem> {
     let tenant = call.tenant()?;
     let mut reached = false;
     for delivery in event.deliveries.iter().filter(|delivery| delivery.webhook == id) {
-        let attempts = call.app().delivery(tenant, delivery.id).await?.map(|detail| detail.attempts);
-        if attempts.iter().flatten().any(|attempt| may_have_reached(attempt.outcome)) {
+        let Some(detail) = call.app().delivery(tenant, delivery.id).await? else { continue };
+        let under_way = usize::from(detail.delivery.attempts_used) > detail.attempts.len();
+        if under_way || detail.attempts.iter().any(|attempt| may_have_reached(attempt.outcome)) {
             reached = true;
             break;
         }
