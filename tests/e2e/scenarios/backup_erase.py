@@ -102,7 +102,9 @@ def run(checks: Checks, folder: Path) -> None:
         service.stop()
 
         shutil.copytree(service.data, folder / "data-before-restore")
-        done = service.run("restore", str(backup))
+        refused = service.run("restore", str(backup))
+        checks.that("restore does not replace a store unasked", refused.returncode == 4, refused.stdout + refused.stderr)
+        done = service.run("restore", "--replace", str(backup))
         if not checks.that("restore exits 0", done.returncode == 0, done.stdout + done.stderr):
             return
         service.start()

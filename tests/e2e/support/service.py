@@ -215,7 +215,12 @@ class Service:
                 if found:
                     self.address = found.group(1)
                     ready.set()
-            ready.set()  # the end of its output: it died; `is_ready` tells the two apart
+            # The end of its output: it died, and is waited for so that `is_ready` tells the two apart.
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                pass
+            ready.set()
 
         threading.Thread(target=read, daemon=True).start()
 
