@@ -2,7 +2,8 @@
 //!
 //! Each delivery is a task of its own that holds its permits; no task waits for another webhook's receiver. Three
 //! loops stand around them: [`claim`] finds work on disk, [`upkeep`] keeps house, and the dispatcher below starts
-//! sends. Losing any wake-up costs latency only, because every loop looks again by itself.
+//! sends. Losing any wake-up costs latency only, because
+//! [`upkeep`] looks at every lane on disk again and again.
 
 mod claim;
 mod outcome;

@@ -75,6 +75,15 @@ impl Service {
         self.app.store.close().await.unwrap();
     }
 
+    /// As SIGTERM leaves it, and the next process.
+    pub(crate) async fn drained_and_restarted(mut self, out: Scripted) -> Self {
+        assert!(self.engine.take().unwrap().drain(Duration::from_secs(10)).await, "the drain ends in time");
+        self.app.store.close().await.unwrap();
+        let (folder, clock) = (self.folder.clone(), self.clock.clone());
+        drop(self);
+        Self::on(folder, Arc::new(out), clock).await
+    }
+
     /// As `kill -9` leaves it: whatever was claimed stays claimed. Then the next process, with other receivers.
     pub(crate) async fn killed_and_restarted(mut self, out: Scripted) -> Self {
         // Dropping the engine's tasks would settle nothing; draining with no time aborts them where they stand.
