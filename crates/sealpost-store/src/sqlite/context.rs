@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use sealpost_core::event_type::EventTypeName;
 use sealpost_core::health::{Health, HealthChange, after_end};
-use sealpost_core::id::WebhookNo;
+use sealpost_core::id::{TenantNo, WebhookNo};
 
 use crate::sqlite::schema;
 
@@ -31,6 +31,8 @@ pub(crate) struct WriterCtx {
     last_event: i64,
     last_delivery: i64,
     type_names: HashMap<EventTypeName, i64>,
+    /// Of tenants, as far as they were asked for since the last change of any registry.
+    registry_versions: HashMap<TenantNo, i64>,
     /// Webhooks whose health is not the default.
     health: HashMap<WebhookNo, Health>,
     health_changed: BTreeSet<WebhookNo>,
@@ -46,6 +48,7 @@ impl WriterCtx {
             last_event: 0,
             last_delivery: 0,
             type_names: HashMap::new(),
+            registry_versions: HashMap::new(),
             health: HashMap::new(),
             health_changed: BTreeSet::new(),
             forgetful: HashSet::new(),
@@ -66,6 +69,7 @@ impl WriterCtx {
     pub(crate) fn reload(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         self.tally = Tally::default();
         self.type_names.clear();
+        self.registry_versions.clear();
         self.health_changed.clear();
         let mut unwell =
             conn.prepare_cached("SELECT no, health, failing FROM webhook WHERE health > 0 OR failing > 0")?;
@@ -131,6 +135,23 @@ impl WriterCtx {
         };
         self.type_names.insert(name.clone(), no);
         Ok(no)
+    }
+
+    /// The version that deliveries must have been matched against.
+    pub(crate) fn registry_version(&mut self, conn: &Connection, tenant: TenantNo) -> rusqlite::Result<i64> {
+        if let Some(version) = self.registry_versions.get(&tenant) {
+            return Ok(*version);
+        }
+        let version = conn
+            .prepare_cached("SELECT registry_version FROM tenant WHERE no = ?1")?
+            .query_row([tenant.0], |row| row.get(0))?;
+        self.registry_versions.insert(tenant, version);
+        Ok(version)
+    }
+
+    /// Must be called by whoever raises a registry version.
+    pub(crate) fn registry_changed(&mut self) {
+        self.registry_versions.clear();
     }
 
     /// Moves a webhook's health by one ended delivery; written when the group ends.

@@ -77,10 +77,7 @@ fn accept(
     request: &Accept,
     sealed: &[SealedPayload],
 ) -> Result<Accepted, WriteError> {
-    let version: i64 = conn
-        .prepare_cached("SELECT registry_version FROM tenant WHERE no = ?1")?
-        .query_row([request.tenant.0], |row| row.get(0))?;
-    if version != request.registry_version {
+    if ctx.registry_version(conn, request.tenant)? != request.registry_version {
         return Ok(Accepted::RegistryChanged);
     }
     let plans = match plan(conn, request)? {

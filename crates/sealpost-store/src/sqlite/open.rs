@@ -93,7 +93,8 @@ pub(super) fn open(options: OpenOptions) -> Result<Opened, StoreError> {
     })
 }
 
-fn open_locked(options: &OpenOptions) -> Result<(Connection, Vault, i64), WriteError> {
+/// For who holds the folder's lock.
+pub(super) fn open_locked(options: &OpenOptions) -> Result<(Connection, Vault, i64), WriteError> {
     let mut conn = Connection::open_with_flags(
         &options.path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -127,6 +128,9 @@ fn settle_connection(conn: &Connection, cache_kib: i64, statements: usize) -> ru
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Plans never depend on bound values. Without it every statement whose plan might is compiled again each time it
+    // is bound anew, which was a fifth of a delivery's CPU.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(statements);
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
 use crate::registry::{Client, NewTenant, NewWebhook, Registry, RegistryDelta, WebhookChange};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::context::WriterCtx;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 use crate::vault::{TenantHasher, TenantKey};
@@ -149,7 +150,7 @@ impl Registry for SqliteStore {
     ) -> Result<Option<()>, StoreError> {
         let body = rows::event_type_json(&event_type)?;
         let name = event_type.name;
-        let write = move |conn: &Connection, _: &mut _| {
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
             let changed = conn
                 .prepare_cached("UPDATE event_type SET body = ?3 WHERE tenant = ?1 AND name = ?2")?
                 .execute((tenant.0, name.as_str(), &body))?;
@@ -163,19 +164,19 @@ impl Registry for SqliteStore {
                 conn.prepare_cached("INSERT INTO event_type (tenant, name, body) VALUES (?1, ?2, ?3)")?
                     .execute((tenant.0, name.as_str(), &body))?;
             }
-            mark(conn, tenant, "types_version")?;
+            mark(conn, ctx, tenant, "types_version")?;
             Ok(Some(()))
         };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
     async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<bool, StoreError> {
-        let write = move |conn: &Connection, _: &mut _| {
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
             let deleted = conn
                 .prepare_cached("DELETE FROM event_type WHERE tenant = ?1 AND name = ?2")?
                 .execute((tenant.0, name.as_str()))?;
             if deleted > 0 {
-                mark(conn, tenant, "types_version")?;
+                mark(conn, ctx, tenant, "types_version")?;
             }
             Ok(deleted > 0)
         };
@@ -190,7 +191,7 @@ impl Registry for SqliteStore {
     ) -> Result<bool, StoreError> {
         let Some(key) = self.tenant_key(tenant).await? else { return Ok(false) };
         let keys = seal_keys(&key, &ring.keys);
-        let write = move |conn: &Connection, _: &mut _| {
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
             // Other changes raise the registry version too; only one of the ring itself spoils the decision.
             let same: bool = conn
                 .prepare_cached("SELECT keys_version <= ?2 FROM tenant WHERE no = ?1")?
@@ -198,7 +199,7 @@ impl Registry for SqliteStore {
             if same {
                 conn.prepare_cached("DELETE FROM signing_key WHERE tenant = ?1")?.execute([tenant.0])?;
                 insert_keys(conn, tenant, &keys)?;
-                mark(conn, tenant, "keys_version")?;
+                mark(conn, ctx, tenant, "keys_version")?;
             }
             Ok(same)
         };
@@ -250,14 +251,20 @@ fn insert_tenant(
 }
 
 /// Raises the registry version and remembers that it was for `what`.
-fn mark(conn: &Connection, tenant: TenantNo, what: &'static str) -> rusqlite::Result<()> {
-    let version = raise_version(conn, tenant)?;
+fn mark(
+    conn: &Connection,
+    ctx: &mut WriterCtx,
+    tenant: TenantNo,
+    what: &'static str,
+) -> rusqlite::Result<()> {
+    let version = raise_version(conn, ctx, tenant)?;
     conn.prepare_cached(&format!("UPDATE tenant SET {what} = ?2 WHERE no = ?1"))?
         .execute((tenant.0, version))?;
     Ok(())
 }
 
-fn raise_version(conn: &Connection, tenant: TenantNo) -> rusqlite::Result<i64> {
+fn raise_version(conn: &Connection, ctx: &mut WriterCtx, tenant: TenantNo) -> rusqlite::Result<i64> {
+    ctx.registry_changed();
     conn.prepare_cached(
         "UPDATE tenant SET registry_version = registry_version + 1 WHERE no = ?1 RETURNING registry_version",
     )?

@@ -1,8 +1,9 @@
-//! What is written after an attempt: one update of the delivery's row in the common case.
+//! What is written after an attempt: one update of the delivery's row, and in the common case nothing is read.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use sealpost_core::delivery::State;
+use sealpost_core::id::WebhookNo;
 
 use super::claim::{Held, held};
 use super::open::SealedExcerpt;
@@ -18,6 +19,9 @@ pub(super) fn settle(
     excerpt: Option<&SealedExcerpt>,
 ) -> Result<Settled, WriteError> {
     let ticket = &settlement.ticket;
+    if let Some(settled) = at_first(conn, ctx, settlement)? {
+        return Ok(settled);
+    }
     let Some(held) = held(conn, ticket)? else { return not_held(conn, ticket) };
     let (state, due) = decide(conn, &held, settlement.next)?;
     update(conn, settlement, state, due)?;
@@ -50,6 +54,46 @@ pub(super) fn settle(
         destroy_if_forgetful(conn, ctx, held.webhook, held.event)?;
     }
     Ok(Settled::Settled { state, health })
+}
+
+/// The common end in one statement: delivered by the first attempt. What arrived stays delivered whatever happened to
+/// the webhook meanwhile, so nothing has to be read first. `None`: it is not that, or the claim does not hold.
+fn at_first(
+    conn: &Connection,
+    ctx: &mut WriterCtx,
+    settlement: &Settlement,
+) -> Result<Option<Settled>, WriteError> {
+    let (ticket, attempt) = (&settlement.ticket, &settlement.attempt);
+    let state = State::Delivered;
+    if ticket.attempt != 1 || settlement.next != Next::End(state) || attempt.error.is_some() {
+        return Ok(None);
+    }
+    let found: Option<(WebhookNo, i64)> = conn
+        .prepare_cached(
+            "UPDATE delivery SET state = ?4, reason = 0, due = NULL, claimer = NULL, fence = fence + 1, cancel = 0, \
+             started = ?5, took = ?6, outcome = ?7, http = ?8 \
+             WHERE seq = ?1 AND attempt = ?2 AND fence = ?3 AND claimer IS NOT NULL RETURNING webhook, event",
+        )?
+        .query_row(
+            (
+                ticket.delivery.0,
+                ticket.attempt,
+                ticket.fence,
+                state.status().code(),
+                attempt.started_at.millis(),
+                attempt.took_ms,
+                attempt.outcome.code(),
+                attempt.http_status,
+            ),
+            |row| Ok((WebhookNo(row.get(0)?), row.get(1)?)),
+        )
+        .optional()?;
+    let Some((webhook, event)) = found else { return Ok(None) };
+    ctx.tally.settles += 1;
+    ctx.tally.delivery_writes += 1;
+    let health = ctx.ended(webhook, true, settlement.alert_after);
+    destroy_if_forgetful(conn, ctx, webhook, event)?;
+    Ok(Some(Settled::Settled { state, health }))
 }
 
 /// What arrived stays delivered; everything else gives way to a cancellation.

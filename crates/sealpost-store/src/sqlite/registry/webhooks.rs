@@ -61,7 +61,7 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Webhook>, StoreError> {
         let Some(key) = self.tenant_key(tenant).await? else { return Ok(None) };
-        let write = move |conn: &Connection, _: &mut WriterCtx| bury(conn, tenant, id, now);
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| bury(conn, ctx, tenant, id, now);
         let buried = self.writer.run(Kind::Registry, Cost::rows(3), write).await?;
         buried.map(|webhook| webhook.open(&key)).transpose()
     }
@@ -131,7 +131,7 @@ fn insert(
     if counted == 0 {
         return Ok(None);
     }
-    let version = raise_version(conn, new.tenant)?;
+    let version = raise_version(conn, ctx, new.tenant)?;
     let no = conn
         .prepare_cached(
             "INSERT INTO webhook (id, tenant, dialect, subscription, url, url_shown, disabled, settings, retention, \
@@ -192,7 +192,7 @@ fn update(
     if let Some(settings) = &change.settings {
         webhook.settings = settings.clone();
     }
-    webhook.version = raise_version(conn, tenant)?;
+    webhook.version = raise_version(conn, ctx, tenant)?;
     if disables {
         webhook.lane_epoch += 1;
         mark_stale(conn, webhook.no, false)?;
@@ -220,13 +220,14 @@ fn update(
 /// The column `retention` stays: it still says what becomes of payloads whose last delivery is in flight.
 fn bury(
     conn: &Connection,
+    ctx: &mut WriterCtx,
     tenant: TenantNo,
     id: WebhookId,
     now: Timestamp,
 ) -> Result<Option<SealedWebhook>, WriteError> {
     let Some(found) = find(conn, tenant, id)? else { return Ok(None) };
     let no = found.get().no;
-    let version = raise_version(conn, tenant)?;
+    let version = raise_version(conn, ctx, tenant)?;
     conn.prepare_cached(
         "UPDATE webhook SET deleted_at = ?2, lane_epoch = lane_epoch + 1, version = ?3, url = '', url_shown = '', \
          sealed = x'' WHERE no = ?1",
