@@ -62,6 +62,15 @@ pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 pub const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 /// Deliveries claimed from one lane in one turn: few from many, never many from one.
 pub const CLAIMS_PER_TURN: u32 = 32;
+/// Claimed deliveries of one webhook that wait in memory for one of its slots: enough for the commit of a claim to be
+/// over before they are sent. After a power cut each of them has used up an attempt.
+pub const PARKED_PER_WEBHOOK: u32 = 512;
+/// Payload bytes of all of them; a tenant gets a quarter.
+pub const PARKED_BYTES: usize = 16 * 1024 * 1024;
+/// How long a publisher waits at most for a quick receiver's lane to have a place.
+pub const PLACE_WAIT: Duration = Duration::from_millis(250);
+/// A receiver whose last attempt took this long has nothing parked.
+pub const SLOW_ATTEMPT: Duration = Duration::from_millis(500);
 /// Outcomes known but not yet stored.
 pub const UNSETTLED_MAX: usize = 4096;
 /// SIGTERM: sends in flight may end within this.

@@ -6,7 +6,7 @@ use sealpost_store::StoreError;
 use sealpost_store::history::{BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, Redelivered};
 use sealpost_store::page::{Page, PageRequest};
 
-use super::App;
+use super::{App, Ready};
 
 impl App {
     pub async fn deliveries(
@@ -52,7 +52,30 @@ impl App {
 
     /// `None`: no such delivery.
     pub async fn cancel(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<State>, StoreError> {
-        self.store.cancel(tenant, id, CancelReason::ByHand, self.clock.now()).await
+        let cancel = || self.store.cancel(tenant, id, CancelReason::ByHand, self.clock.now());
+        let state = cancel().await?;
+        if state == Some(State::Pending) {
+            // It is claimed. If it is only parked it has not begun, and giving it back ends it.
+            let parked = self.lanes.withdraw(None, |ready| ready.ticket.id == id);
+            if !parked.is_empty() {
+                self.unpark(parked).await?;
+                return cancel().await;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Gives parked claims back to the disk, attempts included. They are due at once; what was cancelled meanwhile ends.
+    pub async fn unpark(&self, parked: Vec<Ready>) -> Result<(), StoreError> {
+        if parked.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        self.store.unclaim(parked.iter().map(|ready| ready.ticket).collect(), now).await?;
+        for ready in &parked {
+            self.lanes.note_waiting(ready.ticket.lane, &ready.target.lane, now, now);
+        }
+        Ok(())
     }
 
     /// Tells the engine that a lane has work on disk.

@@ -32,6 +32,9 @@ impl App {
             EraseWhat::Range { from, to } => ErasureScope::Range { from, to },
         };
         let count = self.store.erase(Erasure { id, tenant, scope, now }).await?;
+        // What is parked has not begun: back on disk, where the erased ones end.
+        let parked = self.lanes.withdraw(None, |ready| ready.tenant.tenant.no == tenant);
+        self.unpark(parked).await?;
         self.store
             .audit(tenant, who.into(), "erase payloads".into(), format!("{id}: {count} events"), now)
             .await?;

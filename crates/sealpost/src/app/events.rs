@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sealpost_core::delivery::CancelReason;
 use sealpost_core::event::Event;
 use sealpost_core::event_type::{EventType, EventTypeName, Origin, built_in, derived_from};
-use sealpost_core::id::{DeliveryId, EventId, EventNo, TenantNo, WebhookId};
+use sealpost_core::id::{DeliveryId, EventId, EventNo, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::limits as bound;
 use sealpost_core::minimise::derived_summary;
 use sealpost_core::payload::{Payload, complete_credential};
@@ -21,7 +21,7 @@ use sealpost_store::history::{EventFilter, EventRecord, PayloadRead};
 use sealpost_store::inbox::{Accept, Accepted, AcceptedEvent, NewDelivery, NewDerived, NewEvent, RepeatKey};
 use sealpost_store::page::{Page, PageRequest};
 
-use super::lanes::Permit;
+use super::lanes::{Full, Reservation};
 use super::registry::{Target, TenantEntry};
 use super::{App, Ready};
 
@@ -61,12 +61,12 @@ struct Prepared {
     subjects: Vec<[u8; 32]>,
 }
 
-/// One delivery of a prepared event, with its permit if it is to be sent at once.
+/// One delivery of a prepared event, with what it reserved if it is to be stored claimed.
 #[derive(Debug)]
 struct Planned {
     target: Arc<Target>,
     id: DeliveryId,
-    permit: Option<Permit>,
+    reserved: Option<Reservation>,
 }
 
 #[derive(Debug, Default)]
@@ -212,7 +212,7 @@ impl App {
     ) -> Result<Published, PublishRefused> {
         let test = only.is_some();
         for _ in 0..MATCH_TRIES {
-            let (version, mut plans) = self.plan(&entry, &prepared, only.as_ref(), now)?;
+            let (version, mut plans) = self.plan_with_room(&entry, &prepared, only.as_ref(), now).await?;
             let events = prepared
                 .iter()
                 .zip(&plans)
@@ -250,13 +250,39 @@ impl App {
         Err(StoreError::Busy.into())
     }
 
-    fn plan(
+    /// A plan; where a quick receiver's lane is full, made again after a moment's wait. This is what keeps accepting from
+    /// outrunning delivering when the processor is the bound; a receiver that is the bound makes its lane wait on
+    /// disk, and nobody waits for that.
+    async fn plan_with_room(
         &self,
         entry: &TenantEntry,
         prepared: &[Prepared],
         only: Option<&Arc<Target>>,
         now: Timestamp,
     ) -> Result<(i64, Vec<Plan>), PublishRefused> {
+        let until = tokio::time::Instant::now() + bound::PLACE_WAIT;
+        loop {
+            let (version, plans, full) = self.plan(entry, prepared, only, now)?;
+            match full {
+                // A place that became free may have gone to somebody else meanwhile.
+                Some(webhook) if tokio::time::Instant::now() < until => {
+                    drop(plans);
+                    self.lanes.room(webhook, prepared.len() as u32, until).await;
+                }
+                _ => return Ok((version, plans)),
+            }
+        }
+    }
+
+    /// Also a webhook whose lane had no place, if there is one.
+    fn plan(
+        &self,
+        entry: &TenantEntry,
+        prepared: &[Prepared],
+        only: Option<&Arc<Target>>,
+        now: Timestamp,
+    ) -> Result<(i64, Vec<Plan>, Option<WebhookNo>), PublishRefused> {
+        let mut full = None;
         let mut types: Vec<&EventType> = Vec::with_capacity(prepared.len());
         let mut places: Vec<Range<usize>> = Vec::with_capacity(prepared.len());
         for event in prepared {
@@ -285,25 +311,35 @@ impl App {
             .zip(places)
             .map(|(event, place)| {
                 let mut lists = matched.get_mut(place).unwrap_or_default().iter_mut().map(std::mem::take);
-                let planned = |targets: Vec<Arc<Target>>| -> Vec<Planned> {
-                    targets.into_iter().map(|target| self.plan_one(target, event, now)).collect()
+                let mut planned = |targets: Vec<Arc<Target>>| -> Vec<Planned> {
+                    targets.into_iter().map(|target| self.plan_one(target, event, now, &mut full)).collect()
                 };
                 let own = planned(lists.next().unwrap_or_default());
                 let derived = planned(lists.next().unwrap_or_default());
                 Plan { own, derived }
             })
             .collect();
-        Ok((version, plans))
+        Ok((version, plans, full))
     }
 
-    fn plan_one(&self, target: Arc<Target>, event: &Prepared, now: Timestamp) -> Planned {
+    fn plan_one(
+        &self,
+        target: Arc<Target>,
+        event: &Prepared,
+        now: Timestamp,
+        full: &mut Option<WebhookNo>,
+    ) -> Planned {
         let id = DeliveryId::new(now, self.clock.chance());
-        let permit = if target.webhook.disabled {
+        let reserved = if target.webhook.disabled {
             None
         } else {
-            self.lanes.reserve(target.webhook.no, &target.lane, event.payload.size(), now)
+            let webhook = target.webhook.no;
+            self.lanes.reserve(webhook, &target.lane, event.payload.size(), now).unwrap_or_else(|Full| {
+                *full = Some(webhook);
+                None
+            })
         };
-        Planned { target, id, permit }
+        Planned { target, id, reserved }
     }
 
     fn hand_on(
@@ -331,8 +367,8 @@ impl App {
             [(Some(own), std::mem::take(&mut plan.own)), (derived, std::mem::take(&mut plan.derived))];
         let mut tickets = accepted.claims.iter();
         for (event, planned) in sides {
-            for Planned { target, permit, .. } in planned {
-                let Some(permit) = permit else {
+            for Planned { target, reserved, .. } in planned {
+                let Some(reserved) = reserved else {
                     if !target.webhook.disabled {
                         let lane = sealpost_core::lane::LaneNo::ordinary(target.webhook.no);
                         self.lanes.note_waiting(lane, &target.lane, now, now);
@@ -346,10 +382,8 @@ impl App {
                     target,
                     event,
                     payload: prepared.payload.clone(),
-                    permit,
                 };
-                // The engine is gone only when the process ends; the claim is then an orphan of the next start.
-                let _ = self.ready.send(ready);
+                self.lanes.hand_on(ready, reserved);
             }
         }
     }
@@ -430,7 +464,7 @@ fn new_delivery(planned: &Planned) -> NewDelivery {
         id: planned.id,
         webhook: planned.target.webhook.no,
         lane_epoch: planned.target.webhook.lane_epoch,
-        claim: planned.permit.is_some(),
+        claim: planned.reserved.is_some(),
         cancelled: planned.target.webhook.disabled.then_some(CancelReason::WebhookDisabled),
     }
 }

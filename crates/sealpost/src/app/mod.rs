@@ -28,19 +28,18 @@ use sealpost_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use lanes::{Lanes, Permit};
+use lanes::{Caps, Lanes, Work};
 use registry::{Registry, Target, TenantEntry};
 use starts::StartMarks;
 
-/// A delivery that is claimed on disk and holds every permit: nothing stands between it and its request.
-#[derive(Debug)]
+/// A delivery that is claimed on disk, with all that its request is made of.
+#[derive(Clone, Debug)]
 pub struct Ready {
     pub ticket: ClaimTicket,
     pub tenant: Arc<TenantEntry>,
     pub target: Arc<Target>,
     pub event: Event,
     pub payload: Payload,
-    pub permit: Permit,
 }
 
 /// What holds for the whole installation.
@@ -66,18 +65,17 @@ pub struct App {
     pub config: Arc<AppConfig>,
     pub starts: Arc<StartMarks>,
     clients: Arc<clients::ClientCache>,
-    ready: mpsc::UnboundedSender<Ready>,
 }
 
 impl App {
-    /// The queue of ready deliveries is bounded by their permits.
+    /// With what the engine is to do.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        lanes: Arc<Lanes>,
+        caps: Caps,
         config: AppConfig,
-    ) -> (Self, mpsc::UnboundedReceiver<Ready>) {
-        let (ready, receiver) = mpsc::unbounded_channel();
+    ) -> (Self, mpsc::UnboundedReceiver<Work>) {
+        let (lanes, work) = Lanes::new(caps);
         let app = Self {
             registry: Arc::new(Registry::new(Arc::clone(&store))),
             clients: Arc::new(clients::ClientCache::new(config.bootstrap_api_key.as_ref())),
@@ -86,9 +84,8 @@ impl App {
             store,
             clock,
             lanes,
-            ready,
         };
-        (app, receiver)
+        (app, work)
     }
 
     /// Remembers beyond a kill which claims began.

@@ -20,7 +20,7 @@ use sealpost_store::registry::{NewWebhook, WebhookChange};
 
 use super::App;
 use super::events::PublishRefused;
-use super::registry::TenantEntry;
+use super::registry::{Target, TenantEntry};
 use super::samples;
 
 #[derive(Debug, thiserror::Error)]
@@ -181,9 +181,16 @@ impl App {
         self.store.delete_webhook(tenant, id, self.clock.now()).await?.ok_or(WebhookRefused::NotFound)?;
         self.registry.refresh_after_change(&entry).await?;
         if let Some(target) = target {
-            target.gate.settled().await;
+            self.silence(&target).await?;
         }
         Ok(())
+    }
+
+    /// After a change: waits for the writes that were let through before it, and gives back what is parked, which is of
+    /// the state before.
+    async fn silence(&self, target: &Target) -> Result<(), StoreError> {
+        target.gate.settled().await;
+        self.unpark(self.lanes.withdraw(Some(target.webhook.no), |_| true)).await
     }
 
     async fn change(
@@ -197,7 +204,7 @@ impl App {
         let webhook = changed.ok_or(WebhookRefused::NotFound)?;
         self.registry.refresh_after_change(entry).await?;
         if let Some(target) = entry.target_by_id(id) {
-            target.gate.settled().await;
+            self.silence(&target).await?;
         }
         Ok(webhook)
     }

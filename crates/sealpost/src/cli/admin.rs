@@ -11,7 +11,7 @@ use super::StoreArgs;
 use super::client::{Exit, Failure};
 use crate::app::App;
 use crate::app::admin::{AdminAnswer, AdminCall, AdminError};
-use crate::app::lanes::{Caps, Lanes};
+use crate::app::lanes::Caps;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::serve::{admin_socket, app_config, open_options};
@@ -64,8 +64,8 @@ pub(super) async fn ask_with(config: &Config, call: AdminCall) -> Result<AdminAn
 async fn alone(config: &Config, store: Arc<dyn Store>, call: AdminCall) -> Result<AdminAnswer, Failure> {
     let clock = Arc::new(SystemClock::start());
     let public_url = config.public_url.clone().unwrap_or_default();
-    let lanes = Lanes::new(Caps::default());
-    let (app, _no_engine) = App::new(Arc::clone(&store), clock, lanes, app_config(config, public_url));
+    let (app, _no_engine) =
+        App::new(Arc::clone(&store), clock, Caps::default(), app_config(config, public_url));
     let done = app.admin(call, "command line").await;
     let closed = store.close().await;
     let answer = done.map_err(failure)?;

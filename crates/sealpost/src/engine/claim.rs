@@ -12,7 +12,7 @@ use sealpost_store::queue::{Claim, ClaimedLane, Next, Settled, Want};
 use super::Shared;
 use super::send::{alert, cut_off, give_back, hand_back, settle, unsendable};
 use crate::app::Ready;
-use crate::app::lanes::{Grant, Permit};
+use crate::app::lanes::{Grant, Reservation};
 
 /// Lanes asked for in one round.
 const LANES_PER_ROUND: usize = 64;
@@ -100,7 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             wait(&shared, now).await;
             continue;
         }
-        let wants = grants.iter().map(|grant| Want { lane: grant.lane, most: grant.most }).collect();
+        let wants = grants.iter().map(|grant| Want { lane: grant.lane, most: grant.claims() }).collect();
         match app.store.claim(wants, now, bytes).await {
             Ok(lanes) => hand_out(&shared, &grants, bytes, lanes).await,
             Err(error) => {
@@ -138,16 +138,18 @@ async fn hand_out(shared: &Arc<Shared>, grants: &[Grant], bytes: usize, lanes: V
             answers.remove(&grant.lane).map_or((Vec::new(), None), |lane| (lane.claims, lane.next_due));
         let sizes: Vec<usize> =
             claims.iter().map(|claim| claim.open.as_ref().map_or(0, |o| o.payload.size())).collect();
-        kept += sizes.iter().sum::<usize>();
-        let permits = app.lanes.claimed(grant, &sizes, next_due, now);
-        for (claim, permit) in claims.into_iter().zip(permits) {
-            begin(shared, grant, claim, permit).await;
+        let reserved = app.lanes.claimed(grant, &sizes, next_due, now);
+        for ((claim, reserved), size) in claims.into_iter().zip(reserved).zip(sizes) {
+            if matches!(reserved, Reservation::Slot(_)) {
+                kept += size;
+            }
+            begin(shared, grant, claim, reserved).await;
         }
     }
     app.lanes.return_bytes(bytes.saturating_sub(kept));
 }
 
-async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit) {
+async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, reserved: Reservation) {
     let found = match shared.app.registry.tenant(grant.tenant).await {
         Ok(entry) => entry.and_then(|entry| entry.target(grant.lane.webhook()).map(|target| (entry, target))),
         Err(error) => {
@@ -158,24 +160,18 @@ async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, permit: Permit
     let Some((tenant, target)) = found else {
         // Deleted a moment ago, when its pending deliveries are cancelled by their epoch; or not readable right now,
         // and found again with the lanes.
-        drop(permit);
+        drop(reserved);
         hand_back(shared, claim.ticket, shared.app.clock.now()).await;
         return;
     };
     match claim.open {
         Some(open) => {
-            let ready = Ready {
-                ticket: claim.ticket,
-                tenant,
-                target,
-                event: open.event,
-                payload: open.payload,
-                permit,
-            };
-            tokio::spawn(super::send::deliver(Arc::clone(shared), ready));
+            let ready =
+                Ready { ticket: claim.ticket, tenant, target, event: open.event, payload: open.payload };
+            shared.app.lanes.hand_on(ready, reserved);
         }
         None => {
-            drop(permit);
+            drop(reserved);
             let at = shared.app.clock.now();
             let settlement = unsendable(claim.ticket, at, FailReason::PayloadGone, "the payload is gone");
             match Arc::clone(&shared.unsettled).try_acquire_owned() {

@@ -22,7 +22,8 @@ use sealpost_store::StoreError;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Ready};
+use crate::app::App;
+use crate::app::lanes::Work;
 
 /// What the loops and the sends share.
 pub(crate) struct Shared {
@@ -71,7 +72,7 @@ impl Engine {
     /// Takes up what an earlier process left, then begins to work.
     pub async fn start(
         app: App,
-        ready: mpsc::UnboundedReceiver<Ready>,
+        work: mpsc::UnboundedReceiver<Work>,
         outbound: Arc<dyn Outbound>,
     ) -> Result<(Self, TakenUp), StoreError> {
         let (close, closing) = watch::channel(false);
@@ -85,7 +86,7 @@ impl Engine {
             app.lanes.begin_recovery(app.clock.now(), orphans.again_at);
         }
         let loops = vec![
-            tokio::spawn(dispatch(Arc::clone(&shared), ready)),
+            tokio::spawn(dispatch(Arc::clone(&shared), work)),
             tokio::spawn(claim::run(Arc::clone(&shared))),
             tokio::spawn(upkeep::run(shared)),
         ];
@@ -96,9 +97,12 @@ impl Engine {
     /// orphan of the next start. Returns whether everything ended.
     pub async fn drain(mut self, limit: Duration) -> bool {
         self.app.lanes.close();
+        let parked = self.app.lanes.withdraw(None, |_| true);
         // Nobody listens only if every loop has ended already.
         let _ = self.close.send(true);
         let ended = async {
+            // What the store does not take back is an orphan that never began.
+            let _ = self.app.unpark(parked).await;
             self.app.lanes.drained().await;
             // Every slot back means every outcome stored.
             let _ = self.unsettled.acquire_many(bound::UNSETTLED_MAX as u32).await;
@@ -111,9 +115,13 @@ impl Engine {
     }
 }
 
-/// Starts a task for each delivery that is ready. The queue is bounded by the permits its entries hold.
-async fn dispatch(shared: Arc<Shared>, mut ready: mpsc::UnboundedReceiver<Ready>) {
-    while let Some(ready) = ready.recv().await {
-        tokio::spawn(send::deliver(Arc::clone(&shared), ready));
+/// Starts a task for each delivery that is to be sent. The queue is bounded by permits and places.
+async fn dispatch(shared: Arc<Shared>, mut work: mpsc::UnboundedReceiver<Work>) {
+    while let Some(work) = work.recv().await {
+        let shared = Arc::clone(&shared);
+        match work {
+            Work::Begin(ready, permit) => drop(tokio::spawn(send::deliver(shared, ready, permit))),
+            Work::HandBack(parked) => drop(tokio::spawn(send::hand_back_parked(shared, parked))),
+        }
     }
 }

@@ -22,6 +22,7 @@ use super::Shared;
 use super::outcome::{Judged, judge};
 use super::request::{Attempt, BuildError, build};
 use crate::app::gate::SendGate;
+use crate::app::lanes::Permit;
 use crate::app::registry::{Target, TenantEntry};
 use crate::app::starts::StartSlot;
 use crate::app::{App, Ready};
@@ -38,8 +39,8 @@ enum Ended {
     GiveBack,
 }
 
-pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
-    let Ready { ticket, tenant, target, event, payload, permit } = ready;
+pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready, mut permit: Permit) {
+    let Ready { ticket, tenant, target, event, payload } = ready;
     // No slot: outcomes pile up unstored. Nothing is sent whose outcome could not be kept.
     let slots = (Arc::clone(&shared.unsettled).try_acquire_owned().ok(), shared.app.starts.slot());
     let (Some(slot), Some(start)) = slots else {
@@ -50,7 +51,9 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready) {
     let start = Arc::new(start);
     let attempt = attempt(&shared, ticket, &tenant, &target, event, payload, Arc::clone(&start));
     // A panic is a broken invariant of this delivery. Whether its request left is not known; the others go on.
+    let began = shared.app.clock.boot();
     let ended = AssertUnwindSafe(attempt).catch_unwind().await;
+    permit.took(shared.app.clock.boot().saturating_sub(began));
     drop(permit);
     match ended {
         Ok(Ended::Settle(settlement)) => settle(&shared, &tenant, &target, settlement, slot).await,
@@ -287,6 +290,17 @@ pub(super) async fn give_back(
     let now = shared.app.clock.now();
     hand_back(shared, *ticket, now + wait).await;
     shared.app.lanes.note_waiting(ticket.lane, &target.lane, now + wait, now);
+}
+
+/// Gives parked claims back to the disk, where they are due at once.
+pub(super) async fn hand_back_parked(shared: Arc<Shared>, parked: Vec<Ready>) {
+    while let Err(error) = shared.app.unpark(parked.clone()).await {
+        if matches!(error, StoreError::Closed) {
+            return;
+        }
+        tracing::error!(%error, claims = parked.len(), "claims are not handed back yet");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
 }
 
 /// As [`give_back`], for a claim whose lane nobody knows any more.

@@ -27,9 +27,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, ApiState};
-use crate::app::lanes::{Caps, Lanes};
+use crate::app::lanes::{Caps, Work};
 use crate::app::starts::StartMarks;
-use crate::app::{App, AppConfig, Ready};
+use crate::app::{App, AppConfig};
 use crate::clock::{SystemClock, boot_id};
 use crate::config::Config;
 use crate::engine::{Engine, TakenUp};
@@ -141,7 +141,7 @@ impl Server {
             config.public_url.clone().unwrap_or_else(|| format!("{}://{address}", config.scheme()));
 
         let clock = Arc::new(SystemClock::start());
-        let (app, work) = App::new(store, clock, Lanes::new(Caps::default()), app_config(config, public_url));
+        let (app, work) = App::new(store, clock, Caps::default(), app_config(config, public_url));
         let starts = StartMarks::open(config.data_folder(), &boot_id())
             .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?;
         let app = app.with_starts(starts);
@@ -166,7 +166,7 @@ impl Server {
 
     async fn engine(
         app: &App,
-        work: tokio::sync::mpsc::UnboundedReceiver<Ready>,
+        work: tokio::sync::mpsc::UnboundedReceiver<Work>,
         outbound: Arc<Egress>,
     ) -> Result<Engine, ServeError> {
         let (engine, found) = Engine::start(app.clone(), work, outbound).await?;

@@ -12,9 +12,9 @@ use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use sealpost::api::{self, ApiState, openapi};
-use sealpost::app::lanes::{Caps, Lanes};
+use sealpost::app::lanes::{Caps, Work};
 use sealpost::app::webhooks::WebhookInput;
-use sealpost::app::{App, AppConfig, Ready};
+use sealpost::app::{App, AppConfig};
 use sealpost::clock::ManualClock;
 use sealpost_core::delivery::{AttemptRecord, State};
 use sealpost_core::dialect::Dialect;
@@ -44,7 +44,7 @@ pub(crate) struct World {
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) tenant: TenantNo,
     pub(crate) admin: String,
-    claimed: UnboundedReceiver<Ready>,
+    claimed: UnboundedReceiver<Work>,
     _folder: TempDir,
 }
 
@@ -67,7 +67,7 @@ impl World {
             bootstrap_api_key: None,
             publish_ahead: Duration::from_secs(30 * 86_400),
         };
-        let (app, claimed) = App::new(store, clock.clone(), Lanes::new(Caps::default()), config);
+        let (app, claimed) = App::new(store, clock.clone(), Caps::default(), config);
         let tenant = app.ensure_default_tenant().await.unwrap().no;
         let ready = Arc::new(AtomicBool::new(true));
         let state = ApiState::new(app.clone(), ready.clone());
@@ -168,7 +168,9 @@ impl World {
         excerpt: Option<&[u8]>,
         state: State,
     ) {
-        let ready = self.claimed.recv().await.unwrap();
+        let Some(Work::Begin(ready, _permit)) = self.claimed.recv().await else {
+            panic!("nothing is to be sent")
+        };
         let attempt = AttemptRecord {
             number: ready.ticket.attempt,
             started_at: START.parse::<Timestamp>().unwrap(),

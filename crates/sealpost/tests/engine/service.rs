@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealpost::app::lanes::{Caps, Lanes};
+use sealpost::app::lanes::Caps;
 use sealpost::app::starts::StartMarks;
 use sealpost::app::webhooks::WebhookInput;
 use sealpost::app::{App, AppConfig};
@@ -62,7 +62,7 @@ impl Service {
             publish_ahead: Duration::from_secs(86_400),
         };
         let dyn_clock: Arc<dyn Clock> = clock.clone();
-        let (app, ready) = App::new(store, dyn_clock, Lanes::new(Caps::default()), config);
+        let (app, ready) = App::new(store, dyn_clock, Caps::default(), config);
         let app = app.with_starts(StartMarks::open(folder.path(), "this boot").unwrap());
         let tenant = app.ensure_default_tenant().await.unwrap().no;
         let (engine, taken_up) = Engine::start(app.clone(), ready, out.clone()).await.unwrap();

@@ -2,17 +2,22 @@
 //!
 //! Every webhook has two lanes, one for ordinary deliveries and one for bulk redeliveries. A lane is *wet* when a
 //! waiting delivery of it may be due on disk, *dry* when none is known. Permits are taken before a claim is made, so
-//! nothing queues between a claim and its start. Turns go round the tenants, and within a tenant round its lanes, a
+//! a claim finds its slot free. Turns go round the tenants, and within a tenant round its lanes, a
 //! few deliveries each, so a dead receiver with a million pending takes no more than its share.
+
+mod bucket;
+mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sealpost_core::id::{TenantNo, WebhookNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::limits as bound;
 use sealpost_core::time::Timestamp;
+
+use bucket::Bucket;
+use recovery::Recovery;
 
 /// What the table must know of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct Caps {
     pub bytes: usize,
     /// Of these, what only claims may use.
     pub claim_bytes: usize,
+    /// Beside these: of deliveries that are parked.
+    pub parked_bytes: usize,
 }
 
 impl Default for Caps {
@@ -47,16 +54,40 @@ impl Default for Caps {
             host: bound::IN_FLIGHT_PER_HOST,
             bytes: bound::IN_FLIGHT_BYTES,
             claim_bytes: bound::CLAIM_BYTES,
+            parked_bytes: bound::PARKED_BYTES,
         }
     }
 }
 
-/// The right to claim up to `most` deliveries of a lane; every permit is already taken.
+/// The right to send `parked` deliveries that wait in memory and to claim up to `most` on disk, every permit already
+/// taken; and to park up to `ahead` further claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub lane: LaneNo,
     pub tenant: TenantNo,
+    pub parked: u32,
     pub most: u32,
+    pub ahead: u32,
+}
+
+impl Grant {
+    /// How many deliveries are to be claimed on disk.
+    pub fn claims(&self) -> u32 {
+        self.most + self.ahead
+    }
+}
+
+/// What a delivery that is about to be accepted gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// Every permit: it is claimed and sent at once.
+    Slot,
+    /// A place: it is claimed and parked until a slot of its lane is free.
+    Place,
+    /// Neither: it waits on disk.
+    Nothing,
+    /// Neither yet: the receiver is quick, but every place of its lane is taken. Worth a moment's wait.
+    Full,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +101,10 @@ struct LaneState {
     claiming: Option<u64>,
     /// Where the lane stands: in its tenant's ready queue.
     queued: bool,
+    /// Places taken, by deliveries that are parked or about to be.
+    places: u32,
+    /// Deliveries that are parked.
+    parked: u32,
 }
 
 #[derive(Debug)]
@@ -77,6 +112,8 @@ struct Hook {
     info: HookInfo,
     lanes: [LaneState; 2],
     bucket: Option<Bucket>,
+    /// The last attempt that ended took long: nothing is parked.
+    slow: bool,
 }
 
 impl Hook {
@@ -94,68 +131,27 @@ impl Hook {
         whole.min(quarter.saturating_sub(self.lanes[1].in_flight))
     }
 
+    /// How many more deliveries may be parked in the lane. A rate is kept by waiting on disk.
+    fn places_left(&self, lane: LaneNo) -> u32 {
+        if self.slow || self.bucket.is_some() || lane.is_replay() {
+            return 0;
+        }
+        bound::PARKED_PER_WEBHOOK.saturating_sub(self.lanes[0].places)
+    }
+
+    /// How many claims may be parked now. Few at a time would be many commits, so half of the places must be free.
+    fn ahead(&self, lane: LaneNo) -> u32 {
+        let left = self.places_left(lane);
+        if left >= bound::PARKED_PER_WEBHOOK / 2 { left } else { 0 }
+    }
+
     fn idle(&self) -> bool {
         self.bucket.is_none()
-            && self
-                .lanes
-                .iter()
-                .all(|l| l.in_flight == 0 && l.due.is_none() && l.claiming.is_none() && !l.queued)
+            && self.lanes.iter().all(|l| {
+                l.in_flight == 0 && l.due.is_none() && l.claiming.is_none() && !l.queued && l.places == 0
+            })
     }
 }
-
-/// A token bucket holding at most one second's worth.
-#[derive(Debug)]
-struct Bucket {
-    per_second: u32,
-    /// Thousandths of a token.
-    millis: u64,
-    at: Timestamp,
-}
-
-impl Bucket {
-    fn new(per_second: u32, now: Timestamp) -> Self {
-        Self { per_second, millis: u64::from(per_second) * 1000, at: now }
-    }
-
-    fn fill(&mut self, now: Timestamp) {
-        let gained = now.since(self.at).as_millis() as u64 * u64::from(self.per_second);
-        self.millis = self.millis.saturating_add(gained).min(u64::from(self.per_second) * 1000);
-        self.at = self.at.max(now);
-    }
-
-    fn tokens(&self) -> u32 {
-        (self.millis / 1000) as u32
-    }
-
-    fn take(&mut self, n: u32) {
-        self.millis = self.millis.saturating_sub(u64::from(n) * 1000);
-    }
-
-    fn give_back(&mut self, n: u32) {
-        self.millis = (self.millis + u64::from(n) * 1000).min(u64::from(self.per_second) * 1000);
-    }
-
-    fn next_token_at(&self, now: Timestamp) -> Timestamp {
-        let missing = 1000u64.saturating_sub(self.millis);
-        now + Duration::from_millis(missing.div_ceil(u64::from(self.per_second.max(1))).max(1))
-    }
-}
-
-/// After an unclean start deliveries are worked one at a time, then two, then four: doubled with each that ended, and
-/// with each span that those in flight survived, so that a delivery that kills the process burns few of its neighbours'
-/// attempts and a receiver that hangs does not hold the others up. It begins again when the attempts that were cut off
-/// fall due: the one that did it is among them.
-#[derive(Debug, Default)]
-struct Recovery {
-    /// `None`: as fast as the caps allow.
-    cap: Option<u32>,
-    raised_at: Timestamp,
-    /// When attempts that were cut off fall due, latest first.
-    again_at: Vec<Timestamp>,
-}
-
-/// A delivery that kills the process does so at once.
-const SURVIVED: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub struct Table {
@@ -166,6 +162,9 @@ pub struct Table {
     hosts: HashMap<Host, u32>,
     bytes: usize,
     tenant_bytes: HashMap<TenantNo, usize>,
+    /// Of deliveries with a place.
+    parked_bytes: HashMap<TenantNo, usize>,
+    parked_in_all: usize,
     ready: BTreeMap<TenantNo, VecDeque<LaneNo>>,
     last_served: Option<TenantNo>,
     timers: BTreeSet<(Timestamp, LaneNo)>,
@@ -184,6 +183,8 @@ impl Table {
             hosts: HashMap::new(),
             bytes: 0,
             tenant_bytes: HashMap::new(),
+            parked_bytes: HashMap::new(),
+            parked_in_all: 0,
             ready: BTreeMap::new(),
             last_served: None,
             timers: BTreeSet::new(),
@@ -199,35 +200,13 @@ impl Table {
     }
 
     /// Starts carefully, and again at each of these times.
-    pub fn begin_recovery(&mut self, now: Timestamp, mut again_at: Vec<Timestamp>) {
-        again_at.sort_unstable_by(|a, b| b.cmp(a));
-        again_at.dedup_by(|earlier, later| later.since(*earlier) < Duration::from_secs(1));
-        self.recovery = Recovery { cap: Some(1), raised_at: now, again_at };
+    pub fn begin_recovery(&mut self, now: Timestamp, again_at: Vec<Timestamp>) {
+        self.recovery = Recovery::begin(now, again_at);
     }
 
     /// How many more sends the whole table may begin.
     fn global_room(&mut self, now: Timestamp) -> u32 {
-        let recovery = &mut self.recovery;
-        while recovery.again_at.last().is_some_and(|at| *at <= now) {
-            recovery.again_at.pop();
-            recovery.cap = Some(1);
-            recovery.raised_at = now;
-        }
-        if self.global == 0 {
-            // Nothing was survived by waiting for work.
-            self.recovery.raised_at = now;
-        }
-        while self.recovery.cap.is_some() && now >= self.recovery.raised_at + SURVIVED {
-            self.recovery.raised_at = self.recovery.raised_at + SURVIVED;
-            self.raise_recovery();
-        }
-        let cap = self.recovery.cap.unwrap_or(u32::MAX).min(self.caps.global);
-        cap.saturating_sub(self.global)
-    }
-
-    fn raise_recovery(&mut self) {
-        let raised = self.recovery.cap.map(|cap| cap.saturating_mul(2));
-        self.recovery.cap = raised.filter(|cap| *cap < self.caps.global);
+        self.recovery.cap(now, self.global, self.caps.global).saturating_sub(self.global)
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -249,6 +228,7 @@ impl Table {
             info: info.clone(),
             lanes: [LaneState::default(), LaneState::default()],
             bucket: None,
+            slow: false,
         });
         if info.version < hook.info.version {
             return hook;
@@ -257,7 +237,7 @@ impl Table {
             hook.bucket = info.rate_per_second.map(|rate| Bucket::new(rate, now));
         }
         // A change of host with sends in flight would release permits of the wrong host; it waits for the next use.
-        if hook.info != *info && hook.in_flight() == 0 {
+        if hook.info != *info && hook.in_flight() == 0 && hook.lanes.iter().all(|lane| lane.places == 0) {
             hook.info = info.clone();
         } else {
             hook.info.max_in_flight = info.max_in_flight;
@@ -267,40 +247,160 @@ impl Table {
         hook
     }
 
-    /// Takes every permit for a delivery that is about to be accepted, or none: then the delivery waits on disk, and
-    /// the lane counts as wet from now on.
-    pub fn reserve(&mut self, webhook: WebhookNo, info: &HookInfo, bytes: usize, now: Timestamp) -> bool {
-        let caps = self.caps;
-        let outer = !self.closed
-            && self.global_room(now) > 0
-            && self.tenants.get(&info.tenant).copied().unwrap_or(0) < caps.tenant
-            // Claims need room for the largest payload: accepting may not use the last of it up.
-            && self.bytes + bytes + caps.claim_bytes <= caps.bytes
-            && self.tenant_bytes.get(&info.tenant).copied().unwrap_or(0) + bytes <= caps.bytes / 2;
+    /// Takes every permit for a delivery that is about to be accepted, or a place, or neither: then the delivery waits
+    /// on disk, and the lane counts as wet from now on.
+    pub fn reserve(&mut self, webhook: WebhookNo, info: &HookInfo, bytes: usize, now: Timestamp) -> Reserved {
+        let lane = LaneNo::ordinary(webhook);
+        let global_room = self.global_room(now);
         let hook = self.hook(webhook, info, now);
-        let host = hook.info.host.clone();
-        let lane = &hook.lanes[0];
-        let backlog = lane.claiming.is_some() || lane.due.is_some_and(|due| due <= now);
+        let state = &hook.lanes[0];
+        // What is accepted later does not overtake what waits on disk.
+        let backlog = state.claiming.is_some() || state.due.is_some_and(|due| due <= now);
+        let (room, places) = (hook.room(lane), hook.places_left(lane));
         let tokens = match &mut hook.bucket {
             Some(bucket) => {
                 bucket.fill(now);
-                bucket.tokens() > 0
+                bucket.tokens()
             }
-            None => true,
+            None => u32::MAX,
         };
-        let inner = !backlog && tokens && hook.room(LaneNo::ordinary(webhook)) > 0;
-        let host_room = self.hosts.get(&host).copied().unwrap_or(0) < caps.host;
-        if !(outer && inner && host_room) {
-            self.note_waiting(LaneNo::ordinary(webhook), info, now, now);
-            return false;
+        let open = !self.closed && !backlog && global_room > 0;
+        if open && room > 0 && tokens > 0 && self.outer_caps_allow(webhook, bytes) {
+            if let Some(bucket) = self.hooks.get_mut(&webhook).and_then(|hook| hook.bucket.as_mut()) {
+                bucket.take(1);
+            }
+            self.take(lane, 1);
+            self.take_bytes(info.tenant, bytes);
+            return Reserved::Slot;
         }
-        if let Some(bucket) = self.hooks.get_mut(&webhook).and_then(|hook| hook.bucket.as_mut()) {
-            bucket.take(1);
+        let careful = self.recovery.is_careful();
+        if open && places > 0 && !careful && self.parked_bytes_allow(info.tenant, bytes) {
+            self.take_place(lane, info.tenant, bytes);
+            return Reserved::Place;
         }
-        self.take(LaneNo::ordinary(webhook), 1);
+        if open && self.is_full(lane, 1) {
+            return Reserved::Full;
+        }
+        self.note_waiting(lane, info, now, now);
+        Reserved::Nothing
+    }
+
+    /// Whether a quick lane that has nothing on disk lacks places for so many more deliveries.
+    pub fn is_full(&self, lane: LaneNo, needed: u32) -> bool {
+        let Some(hook) = self.hooks.get(&lane.webhook()) else { return false };
+        let quick = !hook.slow && hook.bucket.is_none() && hook.lanes[0].due.is_none();
+        quick && !self.closed && hook.places_left(lane) < needed.min(bound::PARKED_PER_WEBHOOK)
+    }
+
+    /// Whether the caps of tenant, host and bytes leave room for one more delivery of the webhook. Claims need room for
+    /// the largest payload: nothing else may use the last of it up.
+    fn outer_caps_allow(&self, webhook: WebhookNo, bytes: usize) -> bool {
+        let Some(hook) = self.hooks.get(&webhook) else { return false };
+        let (caps, tenant) = (self.caps, hook.info.tenant);
+        let used = |counts: &HashMap<TenantNo, u32>| counts.get(&tenant).copied().unwrap_or(0);
+        self.global < caps.global
+            && used(&self.tenants) < caps.tenant
+            && self.hosts.get(&hook.info.host).copied().unwrap_or(0) < caps.host
+            && self.bytes + bytes + caps.claim_bytes <= caps.bytes
+            && self.tenant_bytes.get(&tenant).copied().unwrap_or(0) + bytes <= caps.bytes / 2
+    }
+
+    fn take_bytes(&mut self, tenant: TenantNo, bytes: usize) {
         self.bytes += bytes;
-        *self.tenant_bytes.entry(info.tenant).or_default() += bytes;
-        true
+        *self.tenant_bytes.entry(tenant).or_default() += bytes;
+    }
+
+    /// Whether the bytes of all that is parked leave room for so many more; a tenant gets a quarter of them.
+    fn parked_bytes_allow(&self, tenant: TenantNo, bytes: usize) -> bool {
+        let own = self.parked_bytes.get(&tenant).copied().unwrap_or(0);
+        self.parked_in_all + bytes <= self.caps.parked_bytes && own + bytes <= self.caps.parked_bytes / 4
+    }
+
+    fn take_place(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize) {
+        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
+        hook.lanes[usize::from(lane.is_replay())].places += 1;
+        self.parked_in_all += bytes;
+        *self.parked_bytes.entry(tenant).or_default() += bytes;
+    }
+
+    /// The delivery with this place is parked now.
+    pub fn park(&mut self, lane: LaneNo) {
+        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
+        hook.lanes[usize::from(lane.is_replay())].parked += 1;
+    }
+
+    /// A parked delivery leaves, handed back or with a permit of its own.
+    pub fn unpark(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize) {
+        if let Some(hook) = self.hooks.get_mut(&lane.webhook()) {
+            let state = &mut hook.lanes[usize::from(lane.is_replay())];
+            state.parked = state.parked.saturating_sub(1);
+        }
+        self.leave_place(lane, tenant, bytes);
+    }
+
+    /// A place is free again.
+    pub fn leave_place(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize) {
+        self.parked_in_all = self.parked_in_all.saturating_sub(bytes);
+        lower(&mut self.parked_bytes, &tenant, bytes);
+        if let Some(hook) = self.hooks.get_mut(&lane.webhook()) {
+            let state = &mut hook.lanes[usize::from(lane.is_replay())];
+            state.places = state.places.saturating_sub(1);
+        }
+        self.forget_if_idle(lane.webhook());
+    }
+
+    /// A parked delivery leaves with a permit, whose count is already taken: its bytes are the permit's from now on.
+    pub fn unpark_to_permit(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize) {
+        self.take_bytes(tenant, bytes);
+        self.unpark(lane, tenant, bytes);
+    }
+
+    /// A permit for the first parked delivery of a lane, without asking the other lanes: only if none of them is ready
+    /// to be granted.
+    pub fn promote(&mut self, lane: LaneNo, bytes: usize) -> bool {
+        let Some(hook) = self.hooks.get(&lane.webhook()) else { return false };
+        let tenant = hook.info.tenant;
+        let fits =
+            self.may_skip_the_queue() && hook.room(lane) > 0 && self.outer_caps_allow(lane.webhook(), bytes);
+        if fits {
+            self.take(lane, 1);
+            self.unpark_to_permit(lane, tenant, bytes);
+        }
+        fits
+    }
+
+    /// A send ended: its permit goes to the first parked delivery of its lane, of `next` bytes, unless somebody else
+    /// waits for what it holds. False: nothing was done, and it is to be released.
+    pub fn pass_on(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize, next: usize) -> bool {
+        let Some(hook) = self.hooks.get(&lane.webhook()) else { return false };
+        let held = self.tenant_bytes.get(&tenant).copied().unwrap_or(0);
+        let fits = self.may_skip_the_queue()
+            && hook.in_flight() <= hook.info.max_in_flight
+            && !self.blocked.contains_key(&hook.info.host)
+            && self.bytes + next + self.caps.claim_bytes <= self.caps.bytes + bytes
+            && held + next <= self.caps.bytes / 2 + bytes;
+        if fits {
+            self.return_tenant_bytes(tenant, bytes);
+            self.unpark_to_permit(lane, tenant, next);
+            // Half of the places may be free by now: time to claim more.
+            self.requeue(lane);
+        }
+        fits
+    }
+
+    fn may_skip_the_queue(&self) -> bool {
+        !self.closed && self.ready.is_empty() && !self.recovery.is_careful()
+    }
+
+    fn return_tenant_bytes(&mut self, tenant: TenantNo, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        lower(&mut self.tenant_bytes, &tenant, bytes);
+    }
+
+    /// How long the last attempt of a webhook took. A slow receiver has nothing parked; true if it was not slow before.
+    pub fn took(&mut self, webhook: WebhookNo, slow: bool) -> bool {
+        let Some(hook) = self.hooks.get_mut(&webhook) else { return false };
+        slow && !std::mem::replace(&mut hook.slow, slow)
     }
 
     fn take(&mut self, lane: LaneNo, n: u32) {
@@ -313,9 +413,8 @@ impl Table {
 
     /// A send ended or did not happen: its permit is free again.
     pub fn release(&mut self, lane: LaneNo, tenant: TenantNo, bytes: usize) {
-        self.raise_recovery();
-        self.bytes = self.bytes.saturating_sub(bytes);
-        lower(&mut self.tenant_bytes, &tenant, bytes);
+        self.recovery.raise(self.caps.global);
+        self.return_tenant_bytes(tenant, bytes);
         self.give_back(lane, 1);
     }
 
@@ -357,24 +456,26 @@ impl Table {
         self.timers.insert((due, lane));
     }
 
-    /// Puts a wet lane back into its tenant's queue; a lane that is due later stays with the timers.
-    fn requeue(&mut self, lane: LaneNo) {
+    /// Puts a lane with something to send back into its tenant's queue; one that is due later stays with the timers.
+    pub fn requeue(&mut self, lane: LaneNo) {
+        let Some(hook) = self.hooks.get(&lane.webhook()) else { return };
+        let (tenant, room) = (hook.info.tenant, hook.room(lane));
+        let ahead = self.ahead(lane);
         let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
-        let tenant = hook.info.tenant;
         let state = &mut hook.lanes[usize::from(lane.is_replay())];
-        let Some(due) = state.due else { return };
-        if state.queued || state.claiming.is_some() || self.timers.contains(&(due, lane)) {
-            return;
+        let ripe =
+            state.claiming.is_none() && state.due.is_some_and(|due| !self.timers.contains(&(due, lane)));
+        let wants = (room > 0 && (state.parked > 0 || ripe)) || (ahead > 0 && ripe);
+        if wants && !state.queued {
+            state.queued = true;
+            self.ready.entry(tenant).or_default().push_back(lane);
         }
-        state.queued = true;
-        self.ready.entry(tenant).or_default().push_back(lane);
     }
 
     /// When there is something to look at again; `None` if only a note or a release can bring work.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let due = self.timers.first().map(|(due, _)| *due);
-        let careful = self.recovery.cap.is_some() && self.has_ready();
-        let raise = careful.then_some(self.recovery.raised_at + SURVIVED);
+        let raise = self.recovery.next_raise().filter(|_| self.has_ready());
         due.into_iter().chain(raise).min()
     }
 
@@ -405,9 +506,7 @@ impl Table {
             if self.ready.get(&tenant).is_some_and(VecDeque::is_empty) {
                 self.ready.remove(&tenant);
             }
-            if let Some(most) = self.grant(lane, outer, now) {
-                grants.push(Grant { lane, tenant, most });
-            }
+            grants.extend(self.grant(lane, tenant, outer, now));
         }
         grants
     }
@@ -429,37 +528,52 @@ impl Table {
     }
 
     /// Takes permits for one lane that left the ready queue; `None` if it must wait for something.
-    fn grant(&mut self, lane: LaneNo, outer: u32, now: Timestamp) -> Option<u32> {
+    fn grant(&mut self, lane: LaneNo, tenant: TenantNo, outer: u32, now: Timestamp) -> Option<Grant> {
+        let ahead = self.ahead(lane);
         let hook = self.hooks.get_mut(&lane.webhook())?;
         let host = hook.info.host.clone();
-        hook.lanes[usize::from(lane.is_replay())].queued = false;
+        let place = usize::from(lane.is_replay());
+        hook.lanes[place].queued = false;
         let own = hook.room(lane);
-        if own == 0 {
-            return None; // its own release requeues it
-        }
         if let Some(bucket) = &mut hook.bucket {
             bucket.fill(now);
-            if bucket.tokens() == 0 {
+            if own > 0 && bucket.tokens() == 0 {
                 let at = bucket.next_token_at(now);
-                hook.lanes[usize::from(lane.is_replay())].due = Some(at);
+                hook.lanes[place].due = Some(at);
                 self.timers.insert((at, lane));
                 return None;
             }
         }
         let tokens = hook.bucket.as_ref().map_or(u32::MAX, Bucket::tokens);
         let at_host = self.caps.host.saturating_sub(self.hosts.get(&host).copied().unwrap_or(0));
-        if at_host == 0 {
+        if own > 0 && at_host == 0 {
             self.blocked.entry(host).or_default().push(lane);
             return None;
         }
-        let most = own.min(outer).min(tokens).min(at_host).min(bound::CLAIMS_PER_TURN);
+        let room = own.min(outer).min(tokens).min(at_host).min(bound::CLAIMS_PER_TURN);
+        let state = &mut hook.lanes[place];
+        let ripe = state.claiming.is_none() && state.due.is_some_and(|due| due <= now);
+        let parked = room.min(state.parked);
+        let most = if ripe { room - parked } else { 0 };
+        let ahead = if ripe { ahead } else { 0 };
+        if parked + most + ahead == 0 {
+            return None; // its own release requeues it
+        }
+        if most + ahead > 0 {
+            state.claiming = Some(state.notes);
+        }
         if let Some(bucket) = &mut hook.bucket {
             bucket.take(most);
         }
-        let state = &mut hook.lanes[usize::from(lane.is_replay())];
-        state.claiming = Some(state.notes);
-        self.take(lane, most);
-        Some(most)
+        self.take(lane, parked + most);
+        Some(Grant { lane, tenant, parked, most, ahead })
+    }
+
+    /// How many claims of a lane may be parked now. One round may bring more bytes than are left; its own bound holds then.
+    fn ahead(&self, lane: LaneNo) -> u32 {
+        let Some(hook) = self.hooks.get(&lane.webhook()) else { return 0 };
+        let allowed = !self.recovery.is_careful() && self.parked_bytes_allow(hook.info.tenant, 1);
+        if allowed { hook.ahead(lane) } else { 0 }
     }
 
     /// Bytes for one round of claims; at least one payload of the largest size, or nothing.
@@ -477,20 +591,23 @@ impl Table {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// The answer to a grant: `got` deliveries with `bytes` of payload were claimed and keep their permits; the next one
-    /// is due at `next_due`.
+    /// The answer to a grant's claims: the first of those that were claimed have the granted permits, the others a place,
+    /// each by the bytes of its payload. The next delivery on disk is due at `next_due`.
     pub fn claimed(
         &mut self,
         grant: &Grant,
-        got: u32,
-        bytes: usize,
+        payload_bytes: &[usize],
         next_due: Option<Timestamp>,
         now: Timestamp,
     ) {
-        if bytes > 0 {
-            *self.tenant_bytes.entry(grant.tenant).or_default() += bytes;
+        for (index, bytes) in payload_bytes.iter().enumerate() {
+            if index < grant.most as usize {
+                *self.tenant_bytes.entry(grant.tenant).or_default() += bytes;
+            } else {
+                self.take_place(grant.lane, grant.tenant, *bytes);
+            }
         }
-        let unused = grant.most.saturating_sub(got);
+        let unused = grant.most.saturating_sub(payload_bytes.len() as u32);
         let Some(hook) = self.hooks.get_mut(&grant.lane.webhook()) else { return };
         if let Some(bucket) = &mut hook.bucket {
             bucket.give_back(unused);

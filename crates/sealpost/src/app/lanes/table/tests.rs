@@ -19,29 +19,143 @@ fn said(grants: &[Grant]) -> String {
     grants.iter().map(|g| format!("{}x{}", g.lane, g.most)).collect::<Vec<_>>().join(" ")
 }
 
+impl Table {
+    /// Whether a slot was had; a place that was had instead is given back.
+    fn slot(&mut self, webhook: i64, info: &HookInfo, bytes: usize, now: Timestamp) -> bool {
+        let reserved = self.reserve(WebhookNo(webhook), info, bytes, now);
+        if reserved == Reserved::Place {
+            self.leave_place(lane(webhook), info.tenant, bytes);
+            self.note_waiting(lane(webhook), info, now, now);
+        }
+        reserved == Reserved::Slot
+    }
+
+    fn park_one(&mut self, webhook: i64, info: &HookInfo) {
+        assert_eq!(self.reserve(WebhookNo(webhook), info, 10, at(0)), Reserved::Place);
+        self.park(lane(webhook));
+    }
+}
+
 #[test]
 fn accepting_claims_until_the_webhooks_slots_are_used() {
     let mut table = Table::new(Caps::default());
-    let taken = (0..10).filter(|_| table.reserve(WebhookNo(1), &info(1, "a"), 100, at(0))).count();
+    assert!(table.slot(1, &info(1, "a"), 100, at(0)));
+    assert!(table.took(WebhookNo(1), true), "a slow receiver has nothing parked");
+    let taken = 1 + (1..10).filter(|_| table.slot(1, &info(1, "a"), 100, at(0))).count();
     assert_eq!(taken, 8);
     assert_eq!(said(&table.grants(at(0), 10)), "", "the lane is wet but has no free slot");
     table.release(lane(1), TenantNo(1), 100);
-    assert!(
-        !table.reserve(WebhookNo(1), &info(1, "a"), 100, at(0)),
-        "new events do not overtake the backlog"
-    );
+    assert!(!table.slot(1, &info(1, "a"), 100, at(0)), "new events do not overtake the backlog");
     assert_eq!(said(&table.grants(at(0), 10)), "1x1");
+}
+
+#[test]
+fn what_finds_no_slot_is_parked_and_takes_the_slot_that_its_lane_frees() {
+    let mut table = Table::new(Caps::default());
+    let hook = info(1, "a");
+    assert_eq!((0..8).filter(|_| table.slot(1, &hook, 10, at(0))).count(), 8);
+    table.park_one(1, &hook);
+    assert_eq!(said(&table.grants(at(0), 10)), "", "it waits for its own lane");
+    assert!(table.pass_on(lane(1), TenantNo(1), 10, 10));
+    assert_eq!((table.in_flight(), table.bytes, table.parked_in_all), (8, 80, 0));
+
+    // Somebody else waits for what the permit holds: the parked one takes its turn like everybody.
+    table.park_one(1, &hook);
+    table.caps.tenant = 8;
+    table.note_waiting(lane(2), &hook, at(0), at(0));
+    assert_eq!(said(&table.grants(at(0), 10)), "");
+    assert!(!table.pass_on(lane(1), TenantNo(1), 10, 10));
+    table.release(lane(1), TenantNo(1), 10);
+    let grants = table.grants(at(0), 10);
+    assert_eq!((grants[0].lane, grants[0].most), (lane(2), 1));
+}
+
+#[test]
+fn places_are_bounded_by_number_and_by_bytes_of_tenant_and_all() {
+    let full = |caps: Caps, tenants: i64, bytes: usize| {
+        let mut table = Table::new(Caps { global: 1, ..caps });
+        assert!(table.slot(99, &info(99, "z"), 0, at(0)));
+        table.caps.global = 2;
+        assert!(table.slot(98, &info(98, "z"), 0, at(0)));
+        table.caps.global = 3;
+        let mut places = 0;
+        for tenant in 1..=tenants {
+            let hook = HookInfo { max_in_flight: 0, ..info(tenant, "a") };
+            while table.reserve(WebhookNo(tenant), &hook, bytes, at(0)) == Reserved::Place {
+                places += 1;
+            }
+        }
+        places
+    };
+    assert_eq!(full(Caps::default(), 1, 1), bound::PARKED_PER_WEBHOOK);
+    let caps = Caps { parked_bytes: 400, ..Caps::default() };
+    assert_eq!(full(caps, 1, 10), 10, "a quarter");
+    assert_eq!(full(caps, 9, 10), 40);
+}
+
+#[test]
+fn a_quick_lane_is_full_before_it_goes_by_the_disk_and_a_slow_one_is_not() {
+    let mut table = Table::new(Caps::default());
+    let hook = HookInfo { max_in_flight: 0, ..info(1, "a") };
+    for _ in 0..bound::PARKED_PER_WEBHOOK {
+        table.park_one(1, &hook);
+    }
+    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Full);
+    assert!(table.is_full(lane(1), 1));
+    assert!(table.took(WebhookNo(1), true), "what is parked is to be handed back");
+    assert!(!table.took(WebhookNo(1), true), "once");
+    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Nothing);
+    assert!(!table.is_full(lane(1), 1));
+}
+
+#[test]
+fn claims_go_ahead_of_the_slots_of_a_quick_lane_and_are_few_commits() {
+    let mut table = Table::new(Caps::default());
+    let hook = info(1, "a");
+    table.note_waiting(lane(1), &hook, at(0), at(0));
+    let grant = table.grants(at(0), 10).remove(0);
+    assert_eq!((grant.parked, grant.most, grant.ahead), (0, 8, bound::PARKED_PER_WEBHOOK));
+    let came = vec![10; 8 + bound::PARKED_PER_WEBHOOK as usize];
+    table.claimed(&grant, &came, Some(at(0)), at(0));
+    for _ in 0..bound::PARKED_PER_WEBHOOK {
+        table.park(lane(1));
+    }
+    assert!(table.grants(at(0), 10).is_empty());
+    let mut passed = 0;
+    let again = loop {
+        assert!(table.pass_on(lane(1), TenantNo(1), 10, 10));
+        passed += 1;
+        if let Some(grant) = table.grants(at(0), 10).pop() {
+            break grant;
+        }
+    };
+    assert_eq!((passed, again.most, again.ahead), (bound::PARKED_PER_WEBHOOK / 2, 0, passed));
+}
+
+#[test]
+fn nothing_is_parked_for_a_rate_a_bulk_redelivery_or_while_starting_carefully() {
+    let mut table = Table::new(Caps::default());
+    let rate = HookInfo { rate_per_second: Some(1), ..info(1, "a") };
+    assert_eq!(table.reserve(WebhookNo(1), &rate, 0, at(0)), Reserved::Slot);
+    assert_eq!(table.reserve(WebhookNo(1), &rate, 0, at(0)), Reserved::Nothing);
+    table.note_waiting(LaneNo::replay(WebhookNo(2)), &info(1, "b"), at(0), at(0));
+    assert_eq!(table.grants(at(0), 10)[0].ahead, 0);
+
+    let mut table = Table::new(Caps::default());
+    table.begin_recovery(at(0), Vec::new());
+    table.note_waiting(lane(3), &info(1, "c"), at(0), at(0));
+    assert_eq!(table.grants(at(0), 10)[0].ahead, 0);
 }
 
 #[test]
 fn a_dry_lane_is_claimed_at_acceptance_again() {
     let mut table = Table::new(Caps::default());
     table.note_waiting(lane(1), &info(1, "a"), at(5), at(0));
-    assert!(table.reserve(WebhookNo(1), &info(1, "a"), 0, at(0)), "a later retry is no backlog");
+    assert!(table.slot(1, &info(1, "a"), 0, at(0)), "a later retry is no backlog");
     let grants = table.grants(at(5), 10);
     assert_eq!(said(&grants), "1x7");
-    table.claimed(&grants[0], 1, 0, None, at(5));
-    assert!(table.reserve(WebhookNo(1), &info(1, "a"), 0, at(6)));
+    table.claimed(&grants[0], &[0], None, at(5));
+    assert!(table.slot(1, &info(1, "a"), 0, at(6)));
     assert_eq!(table.in_flight(), 3);
 }
 
@@ -51,7 +165,7 @@ fn work_noted_while_a_claim_runs_is_not_forgotten() {
     table.note_waiting(lane(1), &info(1, "a"), at(0), at(0));
     let grants = table.grants(at(0), 10);
     table.note_waiting(lane(1), &info(1, "a"), at(0), at(0));
-    table.claimed(&grants[0], 0, 0, None, at(1));
+    table.claimed(&grants[0], &[], None, at(1));
     assert_eq!(said(&table.grants(at(1), 10)), "1x8");
 }
 
@@ -97,7 +211,7 @@ fn bulk_redelivery_takes_a_quarter_of_the_slots() {
     let replay = LaneNo::replay(WebhookNo(1));
     table.note_waiting(replay, &info(1, "a"), at(0), at(0));
     assert_eq!(said(&table.grants(at(0), 10)), "1rx2");
-    let taken = (0..8).filter(|_| table.reserve(WebhookNo(1), &info(1, "a"), 0, at(0))).count();
+    let taken = (0..8).filter(|_| table.slot(1, &info(1, "a"), 0, at(0))).count();
     assert_eq!(taken, 6, "both lanes together stay within the webhook's slots");
 }
 
@@ -105,9 +219,9 @@ fn bulk_redelivery_takes_a_quarter_of_the_slots() {
 fn a_rate_is_kept_over_any_second() {
     let mut table = Table::new(Caps::default());
     let slow = HookInfo { rate_per_second: Some(2), ..info(1, "a") };
-    assert!(table.reserve(WebhookNo(1), &slow, 0, at(0)));
-    assert!(table.reserve(WebhookNo(1), &slow, 0, at(0)));
-    assert!(!table.reserve(WebhookNo(1), &slow, 0, at(0)));
+    assert!(table.slot(1, &slow, 0, at(0)));
+    assert!(table.slot(1, &slow, 0, at(0)));
+    assert!(!table.slot(1, &slow, 0, at(0)));
     assert_eq!(said(&table.grants(at(0), 10)), "");
     assert_eq!(table.next_wake(), Some(at(500)));
     assert_eq!(said(&table.grants(at(500), 10)), "1x1");
@@ -116,9 +230,9 @@ fn a_rate_is_kept_over_any_second() {
 #[test]
 fn bytes_are_bounded() {
     let mut table = Table::new(Caps { bytes: 200, claim_bytes: 100, ..Caps::default() });
-    assert!(table.reserve(WebhookNo(1), &info(1, "a"), 90, at(0)));
-    assert!(!table.reserve(WebhookNo(2), &info(1, "a"), 20, at(0)));
-    assert!(!table.reserve(WebhookNo(3), &info(2, "b"), 20, at(0)), "the rest is for claims");
+    assert!(table.slot(1, &info(1, "a"), 90, at(0)));
+    assert!(!table.slot(2, &info(1, "a"), 20, at(0)));
+    assert!(!table.slot(3, &info(2, "b"), 20, at(0)), "the rest is for claims");
     assert_eq!(table.reserve_bytes(120, 150), None);
     table.release(lane(1), TenantNo(1), 90);
     assert_eq!(table.reserve_bytes(120, 150), Some(150));
@@ -133,7 +247,7 @@ fn after_an_unclean_start_one_then_two_then_four() {
     }
     let first = table.grants(at(0), 10);
     assert_eq!(said(&first), "1x1");
-    table.claimed(&first[0], 1, 0, None, at(0));
+    table.claimed(&first[0], &[0], None, at(0));
     table.release(lane(1), TenantNo(1), 0);
     let second = table.grants(at(0), 10);
     assert_eq!(second.iter().map(|g| g.most).sum::<u32>(), 2);
@@ -147,7 +261,7 @@ fn after_an_unclean_start_one_then_two_then_four() {
 #[test]
 fn nothing_is_remembered_of_an_idle_webhook() {
     let mut table = Table::new(Caps::default());
-    assert!(table.reserve(WebhookNo(1), &info(1, "a"), 7, at(0)));
+    assert!(table.slot(1, &info(1, "a"), 7, at(0)));
     table.release(lane(1), TenantNo(1), 7);
     assert_eq!((table.lanes_known(), table.in_flight(), table.bytes), (0, 0, 0));
     assert!(table.tenants.is_empty() && table.hosts.is_empty());
@@ -158,6 +272,6 @@ fn a_closed_table_grants_nothing() {
     let mut table = Table::new(Caps::default());
     table.note_waiting(lane(1), &info(1, "a"), at(0), at(0));
     table.close();
-    assert!(!table.reserve(WebhookNo(2), &info(1, "a"), 0, at(0)));
+    assert!(!table.slot(2, &info(1, "a"), 0, at(0)));
     assert_eq!(said(&table.grants(at(0), 10)), "");
 }
