@@ -10,6 +10,8 @@
 //! may run again if a stranger's closure spoiled the transaction. Nobody is answered before the commit.
 
 mod backup;
+#[cfg(feature = "bulk-history")]
+mod bulk;
 mod context;
 mod erase;
 mod history;
@@ -42,6 +44,8 @@ use reader::Readers;
 use writer::Writer;
 
 pub use backup::{RestoreReport, restore};
+#[cfg(feature = "bulk-history")]
+pub use bulk::load_history;
 pub use erase::ERASURES_FILE;
 pub use open::OpenOptions;
 pub use writer::GroupLimits;

@@ -29,6 +29,8 @@ use family::{KeptUntil, millis};
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
+/// The name of the cursor of [`look_at_old`].
+pub(super) const AGED_EVENT: &str = "aged_event";
 /// Rows asked for at once.
 const BATCH: i64 = 100;
 
@@ -99,7 +101,7 @@ pub(super) fn look_at_old(
     let cut = now
         .millis()
         .saturating_sub(rules.shortest(|r| r.payload_after_delivered.min(r.payload_after_failed)));
-    let begin: i64 = schema::meta(conn, "aged_event")?.unwrap_or(0);
+    let begin: i64 = schema::meta(conn, AGED_EVENT)?.unwrap_or(0);
     let mut cursor = begin;
     while budget.rows_left() > 0 {
         let rows: Vec<(i64, i64, i64)> = conn
@@ -127,7 +129,7 @@ pub(super) fn look_at_old(
         }
     }
     if cursor != begin {
-        schema::set_meta(conn, "aged_event", &cursor)?;
+        schema::set_meta(conn, AGED_EVENT, &cursor)?;
     }
     Ok(())
 }
