@@ -35,9 +35,11 @@ const SENT_AFTER_MS: i64 = 3;
 const TOOK_MS: i64 = 25;
 const HTTP_STATUS: i64 = 200;
 
-/// Adds `ended` events of the type, each delivered to the webhook, to a store that nobody has open. The last is as
-/// old as `newest` says, which is more than a day before the store is used next, if upkeep would have pruned its
-/// payload by then. Numbers follow those that are there, and so must times.
+/// Adds `ended` events of the type, each delivered to the webhook, to a store that nobody has open. Numbers go on from
+/// those that are there, and times must too.
+///
+/// The last event was accepted at `newest`: more than a day before the store is used next, since a payload that was
+/// delivered is kept for a day.
 pub fn load_history(
     options: OpenOptions,
     webhook: WebhookId,
