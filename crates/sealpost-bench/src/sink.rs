@@ -184,10 +184,11 @@ async fn accept(listener: TcpListener, sink: Rc<Sink>, tls: Option<TlsAcceptor>)
         tokio::task::spawn_local(async move {
             match tls {
                 None => serve(stream, sink).await,
-                Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => serve(stream, sink).await,
-                    Err(_) => {}
-                },
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, sink).await;
+                    }
+                }
             }
         });
     }
