@@ -21,6 +21,7 @@ mod route;
 mod routes;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -29,6 +30,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
+use futures_util::FutureExt as _;
 use sealpost_store::inbox::AcceptedEvent;
 
 use crate::app::App;
@@ -139,15 +141,19 @@ async fn answer(
     if reads && matches!(route.takes, Takes::Nothing) {
         call.no_body().await?;
     }
-    // In a task of its own: a caller who hangs up must not stop a change between the store and the memory of it.
-    let answered = tokio::spawn((route.handler)(call)).await;
-    let mut response = match answered {
-        Ok(answered) => answered?,
-        Err(error) => {
-            tracing::error!(operation = route.operation, %error, "a call ended without an answer");
-            return Err(Problem::Internal);
-        }
+    let work = (route.handler)(call);
+    let answered = match route.takes {
+        // Publishing begins a task itself where it must not stop; before that, it may.
+        Takes::Events => AssertUnwindSafe(work).catch_unwind().await.ok(),
+        // In a task of its own: a caller who hangs up must not stop a change between the store and the memory of it.
+        _ => tokio::spawn(work).await.ok(),
     };
+    let Some(answered) = answered else {
+        // What panicked has said so itself.
+        tracing::error!(operation = route.operation, "a call ended without an answer");
+        return Err(Problem::Internal);
+    };
+    let mut response = answered?;
     if credentialed {
         answer::not_to_be_stored(&mut response);
     }

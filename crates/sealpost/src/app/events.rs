@@ -75,6 +75,12 @@ struct Plan {
     derived: Vec<Planned>,
 }
 
+impl Plan {
+    fn deliveries(&self) -> usize {
+        self.own.len() + self.derived.len()
+    }
+}
+
 impl App {
     /// Accepts what a publisher sent. `idempotency_key` names the whole request.
     pub async fn publish(
@@ -266,8 +272,10 @@ impl App {
             match full {
                 // A place that became free may have gone to somebody else meanwhile.
                 Some(webhook) if tokio::time::Instant::now() < until => {
+                    let sizes = prepared.iter().zip(&plans);
+                    let bytes = sizes.map(|(event, plan)| event.payload.size() * plan.deliveries()).sum();
                     drop(plans);
-                    self.lanes.room(webhook, prepared.len() as u32, until).await;
+                    self.lanes.room(webhook, prepared.len() as u32, bytes, until).await;
                 }
                 _ => return Ok((version, plans)),
             }

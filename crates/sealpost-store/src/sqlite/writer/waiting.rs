@@ -70,6 +70,8 @@ impl WaitingRoom {
         }
         queues.bytes += cost.bytes;
         queues.of(kind).push_back(Waiting { kind, job, cost, since: Instant::now() });
+        // Woken inside, the thread would go to sleep again at this very lock.
+        drop(queues);
         self.ready.notify_one();
         Ok(())
     }
@@ -83,6 +85,7 @@ impl WaitingRoom {
             return Err(StoreError::Busy);
         }
         queues.alone.push_back(work);
+        drop(queues);
         self.ready.notify_one();
         Ok(())
     }

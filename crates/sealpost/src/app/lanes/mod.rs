@@ -18,7 +18,8 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Ready;
 use table::Table;
-pub use table::{Caps, Grant, HookInfo, Reserved};
+pub use table::{Caps, Grant, HookInfo};
+use table::{Lack, Reserved};
 
 /// What the lanes give the engine to do.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub struct Lanes {
 struct Inner {
     table: Table,
     parked: HashMap<LaneNo, VecDeque<Ready>>,
-    /// Publishers that wait for a place.
-    waiting: HashMap<LaneNo, Arc<Notify>>,
+    /// Publishers that wait for a place of a lane, or for bytes that any lane frees.
+    waiting: HashMap<Option<LaneNo>, Arc<Notify>>,
     closed: bool,
 }
 
@@ -66,10 +67,12 @@ impl Inner {
 
     /// One publisher may look again. Who waits no more leaves its entry, which goes with the next ring.
     fn place_freed(&mut self, lane: LaneNo) {
-        let Some(waiting) = self.waiting.get(&lane) else { return };
-        waiting.notify_one();
-        if Arc::strong_count(waiting) == 1 {
-            self.waiting.remove(&lane);
+        for freed in [Some(lane), None] {
+            let Some(waiting) = self.waiting.get(&freed) else { continue };
+            waiting.notify_one();
+            if Arc::strong_count(waiting) == 1 {
+                self.waiting.remove(&freed);
+            }
         }
     }
 
@@ -142,18 +145,20 @@ impl Lanes {
         Place { lanes: Arc::clone(self), lane, tenant, bytes, parked: false }
     }
 
-    /// Waits until a quick lane has places for so many deliveries, or waiting for that makes no sense, or
+    /// Waits until a quick lane has places for so many deliveries, and all lanes together the bytes, or waiting for that makes no sense, or
     /// the time is over. Going by the disk is right, but costs more than a short wait.
-    pub async fn room(&self, webhook: WebhookNo, needed: u32, until: tokio::time::Instant) {
+    pub async fn room(&self, webhook: WebhookNo, needed: u32, bytes: usize, until: tokio::time::Instant) {
         let lane = LaneNo::ordinary(webhook);
         let free = async {
             loop {
                 let freed = {
                     let mut inner = self.inner();
-                    if !inner.table.is_full(lane, needed) {
-                        return;
-                    }
-                    Arc::clone(inner.waiting.entry(lane).or_default())
+                    let wait_for = match inner.table.lacks(lane, needed, bytes) {
+                        None => return,
+                        Some(Lack::Places) => Some(lane),
+                        Some(Lack::Bytes) => None,
+                    };
+                    Arc::clone(inner.waiting.entry(wait_for).or_default())
                 };
                 // Rung with the memory of one ring, so one that comes before the wait is not lost.
                 freed.notified().await;

@@ -90,6 +90,15 @@ pub enum Reserved {
     Full,
 }
 
+/// Why nothing more can be parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Every place of the lane is taken.
+    Places,
+    /// The tenant's bytes, or everybody's, are used up.
+    Bytes,
+}
+
 #[derive(Debug, Default)]
 struct LaneState {
     in_flight: u32,
@@ -168,7 +177,8 @@ pub struct Table {
     ready: BTreeMap<TenantNo, VecDeque<LaneNo>>,
     last_served: Option<TenantNo>,
     timers: BTreeSet<(Timestamp, LaneNo)>,
-    blocked: HashMap<Host, Vec<LaneNo>>,
+    /// Lanes that found their host full, in the order in which they did.
+    blocked: HashMap<Host, VecDeque<LaneNo>>,
     recovery: Recovery,
     closed: bool,
 }
@@ -278,18 +288,26 @@ impl Table {
             self.take_place(lane, info.tenant, bytes);
             return Reserved::Place;
         }
-        if open && self.is_full(lane, 1) {
+        if open && !careful && self.lacks(lane, 1, bytes).is_some() {
             return Reserved::Full;
         }
         self.note_waiting(lane, info, now, now);
         Reserved::Nothing
     }
 
-    /// Whether a quick lane that has nothing on disk lacks places for so many more deliveries.
-    pub fn is_full(&self, lane: LaneNo, needed: u32) -> bool {
-        let Some(hook) = self.hooks.get(&lane.webhook()) else { return false };
+    /// What a quick lane that has nothing on disk lacks for so many more deliveries to be parked.
+    pub fn lacks(&self, lane: LaneNo, needed: u32, bytes: usize) -> Option<Lack> {
+        let hook = self.hooks.get(&lane.webhook())?;
         let quick = !hook.slow && hook.bucket.is_none() && hook.lanes[0].due.is_none();
-        quick && !self.closed && hook.places_left(lane) < needed.min(bound::PARKED_PER_WEBHOOK)
+        if !quick || self.closed {
+            return None;
+        }
+        if hook.places_left(lane) < needed.min(bound::PARKED_PER_WEBHOOK) {
+            return Some(Lack::Places);
+        }
+        // A request of more than half of what its tenant gets need not wait until it has all of that for itself.
+        let bytes = bytes.min(self.caps.parked_bytes / 8);
+        (!self.parked_bytes_allow(hook.info.tenant, bytes)).then_some(Lack::Bytes)
     }
 
     /// Whether the caps of tenant, host and bytes leave room for one more delivery of the webhook. Claims need room for
@@ -426,13 +444,25 @@ impl Table {
         self.global = self.global.saturating_sub(n);
         lower(&mut self.tenants, &tenant, n);
         lower(&mut self.hosts, &host, n);
+        // Who has waited for the host comes before the lane that has just had its turn.
+        self.unblock(&host, n);
         for both in [LaneNo::ordinary(lane.webhook()), LaneNo::replay(lane.webhook())] {
             self.requeue(both);
         }
-        for waiting in self.blocked.remove(&host).unwrap_or_default() {
-            self.requeue(waiting);
-        }
         self.forget_if_idle(lane.webhook());
+    }
+
+    /// So many slots of a host are free: as many lanes that wait for one may ask again.
+    fn unblock(&mut self, host: &Host, slots: u32) {
+        let Some(mut waiting) = self.blocked.remove(host) else { return };
+        let mut left = slots;
+        while left > 0 {
+            let Some(lane) = waiting.pop_front() else { return };
+            left -= u32::from(self.requeue(lane));
+        }
+        if !waiting.is_empty() {
+            self.blocked.insert(host.clone(), waiting);
+        }
     }
 
     fn forget_if_idle(&mut self, webhook: WebhookNo) {
@@ -457,19 +487,21 @@ impl Table {
     }
 
     /// Puts a lane with something to send back into its tenant's queue; one that is due later stays with the timers.
-    pub fn requeue(&mut self, lane: LaneNo) {
-        let Some(hook) = self.hooks.get(&lane.webhook()) else { return };
+    /// Whether it stands there for a slot.
+    pub fn requeue(&mut self, lane: LaneNo) -> bool {
+        let Some(hook) = self.hooks.get(&lane.webhook()) else { return false };
         let (tenant, room) = (hook.info.tenant, hook.room(lane));
         let ahead = self.ahead(lane);
-        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return };
+        let Some(hook) = self.hooks.get_mut(&lane.webhook()) else { return false };
         let state = &mut hook.lanes[usize::from(lane.is_replay())];
         let ripe =
             state.claiming.is_none() && state.due.is_some_and(|due| !self.timers.contains(&(due, lane)));
-        let wants = (room > 0 && (state.parked > 0 || ripe)) || (ahead > 0 && ripe);
-        if wants && !state.queued {
+        let wants_slot = room > 0 && (state.parked > 0 || ripe);
+        if (wants_slot || (ahead > 0 && ripe)) && !state.queued {
             state.queued = true;
             self.ready.entry(tenant).or_default().push_back(lane);
         }
+        wants_slot
     }
 
     /// When there is something to look at again; `None` if only a note or a release can bring work.
@@ -547,7 +579,7 @@ impl Table {
         let tokens = hook.bucket.as_ref().map_or(u32::MAX, Bucket::tokens);
         let at_host = self.caps.host.saturating_sub(self.hosts.get(&host).copied().unwrap_or(0));
         if own > 0 && at_host == 0 {
-            self.blocked.entry(host).or_default().push(lane);
+            self.blocked.entry(host).or_default().push_back(lane);
             return None;
         }
         let room = own.min(outer).min(tokens).min(at_host).min(bound::CLAIMS_PER_TURN);

@@ -101,11 +101,11 @@ fn a_quick_lane_is_full_before_it_goes_by_the_disk_and_a_slow_one_is_not() {
         table.park_one(1, &hook);
     }
     assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Full);
-    assert!(table.is_full(lane(1), 1));
+    assert_eq!(table.lacks(lane(1), 1, 10), Some(Lack::Places));
     assert!(table.took(WebhookNo(1), true), "what is parked is to be handed back");
     assert!(!table.took(WebhookNo(1), true), "once");
     assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Nothing);
-    assert!(!table.is_full(lane(1), 1));
+    assert_eq!(table.lacks(lane(1), 1, 10), None);
 }
 
 #[test]
