@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
-use sealpost::app::lanes::table::Table;
-use sealpost::app::lanes::{Caps, HookInfo, Reserved};
+use sealpost::app::lanes::table::{Reserved, Table};
+use sealpost::app::lanes::{Caps, HookInfo};
 use sealpost::app::registry::TenantEntry;
 use sealpost::app::webhooks::WebhookInput;
 use sealpost::app::{App, AppConfig};

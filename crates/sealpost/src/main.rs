@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A delivery is some hundred small allocations that end on another thread than they began on, which the system's
+/// allocator pays for with locks and consolidation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     sealpost::cli::main()
 }
