@@ -2,6 +2,7 @@
 
 mod faults;
 mod isolation;
+mod parked;
 mod service;
 mod story;
 mod wire;
