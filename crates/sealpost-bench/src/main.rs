@@ -106,6 +106,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         .collect();
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 }).max(1);
     let mut measured = Vec::new();
+    let mut failures = Vec::new();
     for round in 0..rounds {
         let mut figures = Vec::new();
         for scenario in wanted.iter().filter(|scenario| round == 0 || !scenario.once) {
@@ -116,7 +117,11 @@ async fn run(args: Args) -> Result<(), Failure> {
             figures.push(Figure::new("raw CPU sink", "s/1000", raw.cpu[2]));
             eprintln!("round {} of {rounds}: {} ({})", round + 1, scenario.name, scenario.about);
             let found = scenarios::measure(&mut rig, scenario.name, raw.rate).await;
-            figures.extend(found.map_err(|error| format!("{}: {error}", scenario.name))?);
+            match found {
+                Ok(found) => figures.extend(found),
+                // The others are worth having.
+                Err(error) => failures.push(format!("{}: {error}", scenario.name)),
+            }
         }
         measured.push(figures);
     }
@@ -124,7 +129,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     print!("{}", report::table(&summaries));
     report::write(&args.out, &summaries, args.quick)?;
     println!("\nwritten: {0}/results.json, {0}/results.svg", args.out.display());
-    Ok(())
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
 /// The program of this checkout, built the way it is shipped.

@@ -144,7 +144,7 @@ impl Service {
             .header(HOST, &self.address)
             .header(AUTHORIZATION, format!("Bearer {key}"))
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
+            .body(Full::new(if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) }))?;
         let mut calls = match self.calls.take().filter(|calls| !calls.is_closed()) {
             Some(calls) => calls,
             None => connect(&self.address).await?,
