@@ -67,7 +67,9 @@ pub const CLAIMS_PER_TURN: u32 = 32;
 pub const PARKED_PER_WEBHOOK: u32 = 512;
 /// Payload bytes of all of them; a tenant gets a quarter.
 pub const PARKED_BYTES: usize = 16 * 1024 * 1024;
-/// How long a publisher waits at most for a quick receiver's lane to have a place.
+/// A lane of which an attempt ended this short a time ago flows: a place in it will be free soon.
+pub const LANE_FLOWS: Duration = Duration::from_millis(100);
+/// How long a publisher waits at most for a place in a lane that flows.
 pub const PLACE_WAIT: Duration = Duration::from_millis(250);
 /// A receiver whose last attempt took this long has nothing parked.
 pub const SLOW_ATTEMPT: Duration = Duration::from_millis(500);
@@ -85,7 +87,7 @@ pub const ERROR_TEXT_BYTES: usize = 512;
 
 // --- the store --------------------------------------------------------------------------------------------
 
-/// Rows upkeep touches in one transaction.
-pub const UPKEEP_ROWS: u32 = 500;
+/// Rows upkeep touches in one transaction. Whoever comes meanwhile waits for its end: a millisecond.
+pub const UPKEEP_ROWS: u32 = 120;
 /// Free bytes on the store's disk that accepting leaves for claims and settlements.
 pub const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;

@@ -133,10 +133,11 @@ mod tests {
     #[test]
     fn a_slice_ends_with_its_rows_or_its_bytes() {
         let mut budget = Budget::slice();
-        assert_eq!(budget.rows_left(), 500);
-        budget.take(499, 10);
+        let all = i64::from(UPKEEP_ROWS);
+        assert_eq!(budget.rows_left(), all);
+        budget.take(all as u64 - 1, 10);
         assert_eq!(budget.rows_left(), 1);
         budget.take(0, SLICE_BYTES);
-        assert_eq!((budget.rows_left(), budget.used), (0, 499));
+        assert_eq!((budget.rows_left(), budget.used), (0, all as u64 - 1));
     }
 }

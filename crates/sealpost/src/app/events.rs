@@ -256,7 +256,7 @@ impl App {
         Err(StoreError::Busy.into())
     }
 
-    /// A plan; where a quick receiver's lane is full, made again after a moment's wait. This is what keeps accepting from
+    /// A plan; where a lane that flows is full, made again after a moment's wait. This is what keeps accepting from
     /// outrunning delivering when the processor is the bound; a receiver that is the bound makes its lane wait on
     /// disk, and nobody waits for that.
     async fn plan_with_room(
@@ -275,7 +275,8 @@ impl App {
                     let sizes = prepared.iter().zip(&plans);
                     let bytes = sizes.map(|(event, plan)| event.payload.size() * plan.deliveries()).sum();
                     drop(plans);
-                    self.lanes.room(webhook, prepared.len() as u32, bytes, until).await;
+                    let now = || self.clock.now();
+                    self.lanes.room(webhook, prepared.len() as u32, bytes, until, now).await;
                 }
                 _ => return Ok((version, plans)),
             }

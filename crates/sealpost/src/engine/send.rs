@@ -53,7 +53,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready, mut permit: Permi
     // A panic is a broken invariant of this delivery. Whether its request left is not known; the others go on.
     let began = shared.app.clock.boot();
     let ended = AssertUnwindSafe(attempt).catch_unwind().await;
-    permit.took(shared.app.clock.boot().saturating_sub(began));
+    permit.ended(shared.app.clock.now(), shared.app.clock.boot().saturating_sub(began));
     drop(permit);
     match ended {
         Ok(Ended::Settle(settlement)) => settle(&shared, &tenant, &target, settlement, slot).await,

@@ -5,7 +5,6 @@ use rusqlite::{Connection, OptionalExtension};
 use sealpost_core::delivery::CancelReason;
 use sealpost_core::id::{EventNo, WebhookNo};
 use sealpost_core::lane::LaneNo;
-use sealpost_core::limits::UPKEEP_ROWS;
 use sealpost_core::time::Timestamp;
 
 use super::{ROWS_MAX, TICKET_COLUMNS, destroy_if_forgetful, end_cancelled, ticket};
@@ -14,6 +13,9 @@ use crate::sqlite::context::WriterCtx;
 use crate::sqlite::registry::{LaneFacts, lane_facts};
 use crate::sqlite::rows::{self, LEASE_MS};
 use crate::sqlite::writer::WriteError;
+
+/// Rows of an older epoch that one claim of a lane ends.
+const STALE_ROWS: u32 = 500;
 
 /// A claimed delivery; its event is opened after the commit.
 pub(super) struct ClaimedRow {
@@ -61,7 +63,7 @@ fn claim_lane(
 ) -> Result<Vec<ClaimedRow>, WriteError> {
     // Rows that an older epoch cancelled stand at the head: they go now, a bounded number of them, so that they
     // cannot hide what waits behind them.
-    let mut stale_left = UPKEEP_ROWS;
+    let mut stale_left = STALE_ROWS;
     let mut claims = Vec::new();
     let most = want.most.min(ROWS_MAX) as usize;
     let mut seek = conn.prepare_cached(&format!(

@@ -21,6 +21,9 @@ use table::Table;
 pub use table::{Caps, Grant, HookInfo};
 use table::{Lack, Reserved};
 
+/// Whether a lane still flows is looked at this often by those who wait for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// What the lanes give the engine to do.
 #[derive(Debug)]
 pub enum Work {
@@ -50,7 +53,7 @@ struct Inner {
     closed: bool,
 }
 
-/// Every place of a quick lane is taken.
+/// Every place of a lane is taken, but it flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -138,30 +141,38 @@ impl Lanes {
     }
 
     fn permit(self: &Arc<Self>, lane: LaneNo, tenant: TenantNo, bytes: usize) -> Permit {
-        Permit { lanes: Arc::clone(self), lane, tenant, bytes, slow: false }
+        Permit { lanes: Arc::clone(self), lane, tenant, bytes, ended: None }
     }
 
     fn place(self: &Arc<Self>, lane: LaneNo, tenant: TenantNo, bytes: usize) -> Place {
         Place { lanes: Arc::clone(self), lane, tenant, bytes, parked: false }
     }
 
-    /// Waits until a quick lane has places for so many deliveries, and all lanes together the bytes, or waiting for that makes no sense, or
+    /// Waits until a lane that flows has places for so many deliveries, and all lanes together the bytes, or waiting for that makes no sense, or
     /// the time is over. Going by the disk is right, but costs more than a short wait.
-    pub async fn room(&self, webhook: WebhookNo, needed: u32, bytes: usize, until: tokio::time::Instant) {
+    pub async fn room(
+        &self,
+        webhook: WebhookNo,
+        needed: u32,
+        bytes: usize,
+        until: tokio::time::Instant,
+        now: impl Fn() -> Timestamp,
+    ) {
         let lane = LaneNo::ordinary(webhook);
         let free = async {
             loop {
                 let freed = {
                     let mut inner = self.inner();
-                    let wait_for = match inner.table.lacks(lane, needed, bytes) {
+                    let wait_for = match inner.table.lacks(lane, needed, bytes, now()) {
                         None => return,
                         Some(Lack::Places) => Some(lane),
                         Some(Lack::Bytes) => None,
                     };
                     Arc::clone(inner.waiting.entry(wait_for).or_default())
                 };
-                // Rung with the memory of one ring, so one that comes before the wait is not lost.
-                freed.notified().await;
+                // Rung with the memory of one ring, so one that comes before the wait is not lost. Others may get the
+                // rings, so whether the lane still flows is looked at from time to time.
+                let _ = tokio::time::timeout(LOOK_AGAIN, freed.notified()).await;
             }
         };
         // In time or not: the next reservation tells.
@@ -317,7 +328,8 @@ pub struct Permit {
     lane: LaneNo,
     tenant: TenantNo,
     bytes: usize,
-    slow: bool,
+    /// When the request ended, and whether it took long.
+    ended: Option<(Timestamp, bool)>,
 }
 
 impl Permit {
@@ -325,9 +337,9 @@ impl Permit {
         self.lane
     }
 
-    /// How long the request took, which decides whether the lane may have parked deliveries.
-    pub fn took(&mut self, span: Duration) {
-        self.slow = span >= bound::SLOW_ATTEMPT;
+    /// The request ended. How long it took decides whether the lane may have parked deliveries.
+    pub fn ended(&mut self, at: Timestamp, took: Duration) {
+        self.ended = Some((at, took >= bound::SLOW_ATTEMPT));
     }
 }
 
@@ -336,7 +348,9 @@ impl Drop for Permit {
         let (mut next, mut back) = (None, Vec::new());
         let (idle, wake) = {
             let mut inner = self.lanes.inner();
-            if inner.table.took(self.lane.webhook(), self.slow) {
+            if let Some((at, slow)) = self.ended
+                && inner.table.ended(self.lane.webhook(), at, slow)
+            {
                 back = inner.withdraw(vec![self.lane], |_| true);
             }
             let first = inner.parked.get(&self.lane).and_then(VecDeque::front).map(|r| r.payload.size());

@@ -86,7 +86,7 @@ pub enum Reserved {
     Place,
     /// Neither: it waits on disk.
     Nothing,
-    /// Neither yet: the receiver is quick, but every place of its lane is taken. Worth a moment's wait.
+    /// Neither yet: every place of the lane is taken, but it flows. Worth a moment's wait.
     Full,
 }
 
@@ -123,6 +123,8 @@ struct Hook {
     bucket: Option<Bucket>,
     /// The last attempt that ended took long: nothing is parked.
     slow: bool,
+    /// When the last attempt ended.
+    ended_at: Option<Timestamp>,
 }
 
 impl Hook {
@@ -239,6 +241,7 @@ impl Table {
             lanes: [LaneState::default(), LaneState::default()],
             bucket: None,
             slow: false,
+            ended_at: None,
         });
         if info.version < hook.info.version {
             return hook;
@@ -288,18 +291,20 @@ impl Table {
             self.take_place(lane, info.tenant, bytes);
             return Reserved::Place;
         }
-        if open && !careful && self.lacks(lane, 1, bytes).is_some() {
+        if open && !careful && self.lacks(lane, 1, bytes, now).is_some() {
             return Reserved::Full;
         }
         self.note_waiting(lane, info, now, now);
         Reserved::Nothing
     }
 
-    /// What a quick lane that has nothing on disk lacks for so many more deliveries to be parked.
-    pub fn lacks(&self, lane: LaneNo, needed: u32, bytes: usize) -> Option<Lack> {
+    /// What a lane lacks for so many more deliveries to be parked, if waiting for it makes sense: attempts of it end all
+    /// the time, and nothing of it waits on disk.
+    pub fn lacks(&self, lane: LaneNo, needed: u32, bytes: usize, now: Timestamp) -> Option<Lack> {
         let hook = self.hooks.get(&lane.webhook())?;
-        let quick = !hook.slow && hook.bucket.is_none() && hook.lanes[0].due.is_none();
-        if !quick || self.closed {
+        let flows = hook.ended_at.is_some_and(|at| now.since(at) <= bound::LANE_FLOWS);
+        let dry = hook.bucket.is_none() && hook.lanes[0].due.is_none();
+        if hook.slow || !flows || !dry || self.closed {
             return None;
         }
         if hook.places_left(lane) < needed.min(bound::PARKED_PER_WEBHOOK) {
@@ -415,9 +420,10 @@ impl Table {
         lower(&mut self.tenant_bytes, &tenant, bytes);
     }
 
-    /// How long the last attempt of a webhook took. A slow receiver has nothing parked; true if it was not slow before.
-    pub fn took(&mut self, webhook: WebhookNo, slow: bool) -> bool {
+    /// An attempt of a webhook ended. A slow receiver has nothing parked; true if it was not slow before.
+    pub fn ended(&mut self, webhook: WebhookNo, at: Timestamp, slow: bool) -> bool {
         let Some(hook) = self.hooks.get_mut(&webhook) else { return false };
+        hook.ended_at = Some(at);
         slow && !std::mem::replace(&mut hook.slow, slow)
     }
 

@@ -40,7 +40,7 @@ impl Table {
 fn accepting_claims_until_the_webhooks_slots_are_used() {
     let mut table = Table::new(Caps::default());
     assert!(table.slot(1, &info(1, "a"), 100, at(0)));
-    assert!(table.took(WebhookNo(1), true), "a slow receiver has nothing parked");
+    assert!(table.ended(WebhookNo(1), at(0), true), "a slow receiver has nothing parked");
     let taken = 1 + (1..10).filter(|_| table.slot(1, &info(1, "a"), 100, at(0))).count();
     assert_eq!(taken, 8);
     assert_eq!(said(&table.grants(at(0), 10)), "", "the lane is wet but has no free slot");
@@ -94,18 +94,20 @@ fn places_are_bounded_by_number_and_by_bytes_of_tenant_and_all() {
 }
 
 #[test]
-fn a_quick_lane_is_full_before_it_goes_by_the_disk_and_a_slow_one_is_not() {
+fn a_lane_that_flows_is_full_before_it_goes_by_the_disk_and_one_that_stalls_or_is_slow_is_not() {
     let mut table = Table::new(Caps::default());
     let hook = HookInfo { max_in_flight: 0, ..info(1, "a") };
     for _ in 0..bound::PARKED_PER_WEBHOOK {
         table.park_one(1, &hook);
     }
-    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Full);
-    assert_eq!(table.lacks(lane(1), 1, 10), Some(Lack::Places));
-    assert!(table.took(WebhookNo(1), true), "what is parked is to be handed back");
-    assert!(!table.took(WebhookNo(1), true), "once");
-    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Nothing);
-    assert_eq!(table.lacks(lane(1), 1, 10), None);
+    assert_eq!(table.lacks(lane(1), 1, 10, at(0)), None, "no attempt of it has ended yet");
+    assert!(!table.ended(WebhookNo(1), at(100), false));
+    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(200)), Reserved::Full);
+    assert_eq!(table.lacks(lane(1), 1, 10, at(200)), Some(Lack::Places));
+    assert_eq!(table.lacks(lane(1), 1, 10, at(201)), None, "it stalls");
+    assert!(table.ended(WebhookNo(1), at(300), true), "what is parked is to be handed back");
+    assert!(!table.ended(WebhookNo(1), at(300), true), "once");
+    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(300)), Reserved::Nothing);
 }
 
 #[test]
