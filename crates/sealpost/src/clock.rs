@@ -4,6 +4,7 @@
 //! clock when the process starts and then advances with a clock that neither stops in suspend nor jumps when
 //! somebody sets the time. [`Clock::wall`] is what receivers compare with their own clocks.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -83,11 +84,43 @@ impl Clock for SystemClock {
     }
 
     fn fill(&self, bytes: &mut [u8]) {
-        #[expect(clippy::disallowed_methods, reason = "this is the room where chance is drawn")]
-        let drawn = getrandom::fill(bytes);
-        // Without chance no id or key may be made; the kernel refuses only before it is seeded.
-        drawn.expect("the operating system gives random bytes");
+        // Keys are drawn for themselves; ids and jitter are small and many, and share a draw.
+        if bytes.len() > SMALL_DRAW {
+            return draw(bytes);
+        }
+        DRAWN.with_borrow_mut(|drawn| {
+            if drawn.left < bytes.len() {
+                draw(&mut drawn.bytes);
+                drawn.left = DRAW_AHEAD;
+            }
+            let from = &mut drawn.bytes[drawn.left - bytes.len()..drawn.left];
+            bytes.copy_from_slice(from);
+            // Nothing is given twice, and nothing that was given is kept.
+            from.fill(0);
+            drawn.left -= bytes.len();
+        });
     }
+}
+
+/// The largest piece that is taken from what was drawn ahead.
+const SMALL_DRAW: usize = 16;
+const DRAW_AHEAD: usize = 256;
+
+/// Random bytes of one thread that nobody has got yet: the first `left` ones.
+struct Drawn {
+    bytes: [u8; DRAW_AHEAD],
+    left: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAW_AHEAD], left: 0 }) };
+}
+
+fn draw(bytes: &mut [u8]) {
+    #[expect(clippy::disallowed_methods, reason = "this is the room where chance is drawn")]
+    let drawn = getrandom::fill(bytes);
+    // Without chance no id or key may be made; the kernel refuses only before it is seeded.
+    drawn.expect("the operating system gives random bytes");
 }
 
 /// A clock that stands until it is moved, and dice that repeat; for tests of the whole service.
@@ -153,6 +186,16 @@ mod tests {
         let first = clock.now();
         assert!(clock.now() >= first);
         assert!(clock.wall().since(first) < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn chance_is_never_given_twice() {
+        let clock = SystemClock::start();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1000 {
+            assert!(seen.insert(clock.chance()), "ten random bytes came again");
+            clock.jitter();
+        }
     }
 
     #[test]
