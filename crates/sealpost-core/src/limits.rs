@@ -67,8 +67,9 @@ pub const CLAIMS_PER_TURN: u32 = 32;
 pub const PARKED_PER_WEBHOOK: u32 = 512;
 /// Payload bytes of all of them; a tenant gets a quarter.
 pub const PARKED_BYTES: usize = 16 * 1024 * 1024;
-/// A lane of which an attempt ended this short a time ago flows: a place in it will be free soon.
+/// A lane flows if in a span of this length, and up to now, so many of its attempts ended: a place in it will be free soon.
 pub const LANE_FLOWS: Duration = Duration::from_millis(100);
+pub const LANE_FLOWS_ENDS: u32 = 10;
 /// How long a publisher waits at most for a place in a lane that flows.
 pub const PLACE_WAIT: Duration = Duration::from_millis(250);
 /// A receiver whose last attempt took this long has nothing parked.

@@ -380,7 +380,7 @@ impl App {
                 let Some(reserved) = reserved else {
                     if !target.webhook.disabled {
                         let lane = sealpost_core::lane::LaneNo::ordinary(target.webhook.no);
-                        self.lanes.note_waiting(lane, &target.lane, now, now);
+                        self.lanes.note_stored(lane, &target.lane, now);
                     }
                     continue;
                 };

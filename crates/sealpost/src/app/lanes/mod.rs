@@ -204,6 +204,12 @@ impl Lanes {
         self.bell.notify_one();
     }
 
+    /// The same of one delivery that has just been accepted.
+    pub fn note_stored(&self, lane: LaneNo, info: &HookInfo, now: Timestamp) {
+        self.inner().table.note_stored(lane, info, now);
+        self.bell.notify_one();
+    }
+
     pub fn ring(&self) {
         self.bell.notify_one();
     }

@@ -6,6 +6,7 @@
 //! few deliveries each, so a dead receiver with a million pending takes no more than its share.
 
 mod bucket;
+mod flow;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -17,6 +18,7 @@ use sealpost_core::limits as bound;
 use sealpost_core::time::Timestamp;
 
 use bucket::Bucket;
+use flow::Flow;
 use recovery::Recovery;
 
 /// What the table must know of a webhook.
@@ -114,6 +116,19 @@ struct LaneState {
     places: u32,
     /// Deliveries that are parked.
     parked: u32,
+    /// Deliveries that wait on disk and were not there when the lane was dry; `None`: nobody knows how many.
+    on_disk: Option<u32>,
+}
+
+impl LaneState {
+    fn dry() -> Self {
+        Self { on_disk: Some(0), ..Self::default() }
+    }
+
+    /// What is accepted now does not overtake what waits on disk.
+    fn has_backlog(&self, now: Timestamp) -> bool {
+        self.claiming.is_some() || self.due.is_some_and(|due| due <= now)
+    }
 }
 
 #[derive(Debug)]
@@ -123,8 +138,7 @@ struct Hook {
     bucket: Option<Bucket>,
     /// The last attempt that ended took long: nothing is parked.
     slow: bool,
-    /// When the last attempt ended.
-    ended_at: Option<Timestamp>,
+    flow: Flow,
 }
 
 impl Hook {
@@ -238,10 +252,10 @@ impl Table {
     fn hook(&mut self, webhook: WebhookNo, info: &HookInfo, now: Timestamp) -> &mut Hook {
         let hook = self.hooks.entry(webhook).or_insert_with(|| Hook {
             info: info.clone(),
-            lanes: [LaneState::default(), LaneState::default()],
+            lanes: [LaneState::dry(), LaneState::dry()],
             bucket: None,
             slow: false,
-            ended_at: None,
+            flow: Flow::default(),
         });
         if info.version < hook.info.version {
             return hook;
@@ -266,9 +280,7 @@ impl Table {
         let lane = LaneNo::ordinary(webhook);
         let global_room = self.global_room(now);
         let hook = self.hook(webhook, info, now);
-        let state = &hook.lanes[0];
-        // What is accepted later does not overtake what waits on disk.
-        let backlog = state.claiming.is_some() || state.due.is_some_and(|due| due <= now);
+        let backlog = hook.lanes[0].has_backlog(now);
         let (room, places) = (hook.room(lane), hook.places_left(lane));
         let tokens = match &mut hook.bucket {
             Some(bucket) => {
@@ -291,21 +303,23 @@ impl Table {
             self.take_place(lane, info.tenant, bytes);
             return Reserved::Place;
         }
-        if open && !careful && self.lacks(lane, 1, bytes, now).is_some() {
+        if !careful && self.lacks(lane, 1, bytes, now).is_some() {
             return Reserved::Full;
         }
-        self.note_waiting(lane, info, now, now);
+        self.note(lane, info, now, now);
         Reserved::Nothing
     }
 
-    /// What a lane lacks for so many more deliveries to be parked, if waiting for it makes sense: attempts of it end all
-    /// the time, and nothing of it waits on disk.
+    /// What a lane lacks for so many more deliveries to be parked, if waiting for it makes sense: its attempts end one
+    /// after the other, and little of it waits on disk.
     pub fn lacks(&self, lane: LaneNo, needed: u32, bytes: usize, now: Timestamp) -> Option<Lack> {
         let hook = self.hooks.get(&lane.webhook())?;
-        let flows = hook.ended_at.is_some_and(|at| now.since(at) <= bound::LANE_FLOWS);
-        let dry = hook.bucket.is_none() && hook.lanes[0].due.is_none();
-        if hook.slow || !flows || !dry || self.closed {
+        if self.closed || hook.slow || hook.bucket.is_some() || !hook.flow.flows(now) {
             return None;
+        }
+        let state = &hook.lanes[0];
+        if state.has_backlog(now) {
+            return state.on_disk.is_some_and(|n| n <= bound::PARKED_PER_WEBHOOK).then_some(Lack::Places);
         }
         if hook.places_left(lane) < needed.min(bound::PARKED_PER_WEBHOOK) {
             return Some(Lack::Places);
@@ -423,7 +437,7 @@ impl Table {
     /// An attempt of a webhook ended. A slow receiver has nothing parked; true if it was not slow before.
     pub fn ended(&mut self, webhook: WebhookNo, at: Timestamp, slow: bool) -> bool {
         let Some(hook) = self.hooks.get_mut(&webhook) else { return false };
-        hook.ended_at = Some(at);
+        hook.flow.ended(at);
         slow && !std::mem::replace(&mut hook.slow, slow)
     }
 
@@ -479,17 +493,30 @@ impl Table {
 
     /// A delivery of this lane waits on disk and is due at `due`.
     pub fn note_waiting(&mut self, lane: LaneNo, info: &HookInfo, due: Timestamp, now: Timestamp) {
-        let hook = self.hook(lane.webhook(), info, now);
-        let state = &mut hook.lanes[usize::from(lane.is_replay())];
-        state.notes += 1;
-        if state.due.is_some_and(|known| known <= due) {
-            return;
-        }
-        let before = state.due.replace(due);
+        self.note(lane, info, due, now).on_disk = None;
+    }
+
+    /// One that has just been accepted waits on disk.
+    pub fn note_stored(&mut self, lane: LaneNo, info: &HookInfo, now: Timestamp) {
+        let state = self.note(lane, info, now, now);
+        state.on_disk = state.on_disk.map(|n| n.saturating_add(1));
+    }
+
+    fn note(&mut self, lane: LaneNo, info: &HookInfo, due: Timestamp, now: Timestamp) -> &mut LaneState {
+        let place = usize::from(lane.is_replay());
+        let before = {
+            let state = &mut self.hook(lane.webhook(), info, now).lanes[place];
+            state.notes += 1;
+            let later = state.due.is_none_or(|known| known > due);
+            later.then(|| state.due.replace(due))
+        };
         if let Some(before) = before {
-            self.timers.remove(&(before, lane));
+            if let Some(before) = before {
+                self.timers.remove(&(before, lane));
+            }
+            self.timers.insert((due, lane));
         }
-        self.timers.insert((due, lane));
+        &mut self.hook(lane.webhook(), info, now).lanes[place]
     }
 
     /// Puts a lane with something to send back into its tenant's queue; one that is due later stays with the timers.
@@ -655,6 +682,10 @@ impl Table {
         if let Some(known) = state.due {
             self.timers.remove(&(known, grant.lane));
         }
+        state.on_disk = match next_due {
+            None if !noted_since => Some(0),
+            _ => state.on_disk.map(|n| n.saturating_sub(payload_bytes.len() as u32)),
+        };
         // Notes that came while the claim ran may speak of rows it could not see yet.
         state.due = if noted_since { Some(next_due.map_or(now, |due| due.min(now))) } else { next_due };
         if let Some(due) = state.due {

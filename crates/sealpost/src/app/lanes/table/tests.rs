@@ -93,6 +93,13 @@ fn places_are_bounded_by_number_and_by_bytes_of_tenant_and_all() {
     assert_eq!(full(caps, 9, 10), 40);
 }
 
+/// Enough attempts of webhook 1 end at this time for its lane to flow.
+fn flow(table: &mut Table, at: Timestamp) {
+    for _ in 0..bound::LANE_FLOWS_ENDS {
+        assert!(!table.ended(WebhookNo(1), at, false));
+    }
+}
+
 #[test]
 fn a_lane_that_flows_is_full_before_it_goes_by_the_disk_and_one_that_stalls_or_is_slow_is_not() {
     let mut table = Table::new(Caps::default());
@@ -101,13 +108,32 @@ fn a_lane_that_flows_is_full_before_it_goes_by_the_disk_and_one_that_stalls_or_i
         table.park_one(1, &hook);
     }
     assert_eq!(table.lacks(lane(1), 1, 10, at(0)), None, "no attempt of it has ended yet");
-    assert!(!table.ended(WebhookNo(1), at(100), false));
+    flow(&mut table, at(100));
     assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(200)), Reserved::Full);
     assert_eq!(table.lacks(lane(1), 1, 10, at(200)), Some(Lack::Places));
     assert_eq!(table.lacks(lane(1), 1, 10, at(201)), None, "it stalls");
     assert!(table.ended(WebhookNo(1), at(300), true), "what is parked is to be handed back");
     assert!(!table.ended(WebhookNo(1), at(300), true), "once");
     assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(300)), Reserved::Nothing);
+}
+
+#[test]
+fn a_little_backlog_of_a_lane_that_flows_is_waited_for_and_a_large_or_unknown_one_is_not() {
+    let mut table = Table::new(Caps::default());
+    let hook = info(1, "a");
+    for _ in 0..bound::PARKED_PER_WEBHOOK {
+        table.note_stored(lane(1), &hook, at(0));
+    }
+    flow(&mut table, at(0));
+    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Full);
+    table.note_stored(lane(1), &hook, at(0));
+    assert_eq!(table.reserve(WebhookNo(1), &hook, 10, at(0)), Reserved::Nothing);
+
+    let grant = table.grants(at(0), 10).remove(0);
+    table.claimed(&grant, &[10; 8], Some(at(0)), at(0));
+    assert_eq!(table.lacks(lane(1), 1, 10, at(0)), Some(Lack::Places));
+    table.note_waiting(lane(1), &hook, at(0), at(0));
+    assert_eq!(table.lacks(lane(1), 1, 10, at(0)), None, "somebody else's rows are not counted");
 }
 
 #[test]
