@@ -227,6 +227,22 @@ proptest! {
         }
     }
 
+    /// Accepting relies on it: a promise of a derived event is never made for a payload that has none.
+    #[test]
+    fn every_payload_that_was_parsed_has_a_derived_summary(
+        members in prop::collection::vec(("[a-c\"\\\\é]{0,3}|credential", any_json()), 0..5),
+        depth in 0..63_usize,
+    ) {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let mut object: serde_json::Map<String, Value> = members.into_iter().collect();
+        object.insert("deep".to_owned(), serde_json::from_str(&deep).unwrap_or_default());
+        let text = Value::Object(object).to_string();
+        if let Ok(payload) = Payload::parse(&text) {
+            let summary = derived_summary(&payload);
+            prop_assert!(summary.is_ok_and(|summary| Payload::parse(summary.as_str()).is_ok()), "{}", text);
+        }
+    }
+
     #[test]
     fn every_level_gives_an_object_or_an_error(text in r#"\{[\[\]{}:,"a-c0-9\\]{0,20}\}?"#) {
         for outcome in [summary(&text), claims(&text, &["/a", "/b/0"]), level(&text, &PayloadLevel::Thin, &SummaryForm::Unknown, true)] {

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 /// A delivery is some hundred small allocations that end on another thread than they began on, which the system's
-/// allocator pays for with locks and consolidation.
+/// allocator pays for with locks and consolidation. docs/performance.md says what others cost.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     sealpost::cli::main()

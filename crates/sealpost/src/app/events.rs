@@ -12,7 +12,6 @@ use sealpost_core::event::Event;
 use sealpost_core::event_type::{EventType, EventTypeName, Origin, built_in, derived_from};
 use sealpost_core::id::{DeliveryId, EventId, EventNo, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::limits as bound;
-use sealpost_core::minimise::derived_summary;
 use sealpost_core::payload::{Payload, complete_credential};
 use sealpost_core::publish::{Publication, Publications};
 use sealpost_core::time::Timestamp;
@@ -187,14 +186,8 @@ impl App {
         if let Some(schema) = &event_type.schema {
             super::event_types::check(schema, &payload).map_err(|msg| invalid("payload", msg))?;
         }
-        let derived_type = match derived_from(name) {
-            // Reducing is tried before accepting: what cannot be minimised must not be promised.
-            Some(derived) => {
-                derived_summary(&payload).map_err(|e| invalid("payload", e.to_string()))?;
-                built_in(derived)
-            }
-            None => None,
-        };
+        // That every payload which was parsed has a summary is shown in `core::minimise`.
+        let derived_type = derived_from(name).and_then(built_in);
         Ok(Prepared {
             content: entry.hasher.content(name, payload.as_str(), publication.timestamp),
             subjects: publication.subjects.iter().map(|subject| entry.hasher.subject(subject)).collect(),

@@ -175,8 +175,11 @@ impl State {
     fn matching(&self, event_type: &EventType) -> Vec<Arc<Target>> {
         let named = self.by_type.get(&event_type.name).map(Vec::as_slice).unwrap_or_default();
         let all = if event_type.receive_all { self.receive_all.as_slice() } else { &[] };
-        let both = all.iter().filter(|no| !named.contains(no)).chain(named);
-        both.filter_map(|no| self.targets.get(no)).cloned().collect()
+        let target = |no| self.targets.get(no);
+        // Who receives all may name a type besides, and gets it once.
+        let names_it = |target: &&Arc<Target>| target.webhook.subscription.named().contains(&event_type.name);
+        let unnamed = all.iter().filter_map(target).filter(|target| !names_it(target));
+        unnamed.chain(named.iter().filter_map(target)).cloned().collect()
     }
 
     fn apply(&mut self, delta: RegistryDelta) {

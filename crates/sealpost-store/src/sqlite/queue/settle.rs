@@ -3,7 +3,6 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use sealpost_core::delivery::State;
-use sealpost_core::id::WebhookNo;
 
 use super::claim::{Held, held};
 use super::open::SealedExcerpt;
@@ -68,31 +67,35 @@ fn at_first(
     if ticket.attempt != 1 || settlement.next != Next::End(state) || attempt.error.is_some() {
         return Ok(None);
     }
-    let found: Option<(WebhookNo, i64)> = conn
+    // Without RETURNING: that makes SQLite copy each page it touches, to be able to undo half a statement.
+    let updated = conn
         .prepare_cached(
             "UPDATE delivery SET state = ?4, reason = 0, due = NULL, claimer = NULL, fence = fence + 1, cancel = 0, \
              started = ?5, took = ?6, outcome = ?7, http = ?8 \
-             WHERE seq = ?1 AND attempt = ?2 AND fence = ?3 AND claimer IS NOT NULL RETURNING webhook, event",
+             WHERE seq = ?1 AND attempt = ?2 AND fence = ?3 AND claimer IS NOT NULL",
         )?
-        .query_row(
-            (
-                ticket.delivery.0,
-                ticket.attempt,
-                ticket.fence,
-                state.status().code(),
-                attempt.started_at.millis(),
-                attempt.took_ms,
-                attempt.outcome.code(),
-                attempt.http_status,
-            ),
-            |row| Ok((WebhookNo(row.get(0)?), row.get(1)?)),
-        )
-        .optional()?;
-    let Some((webhook, event)) = found else { return Ok(None) };
+        .execute((
+            ticket.delivery.0,
+            ticket.attempt,
+            ticket.fence,
+            state.status().code(),
+            attempt.started_at.millis(),
+            attempt.took_ms,
+            attempt.outcome.code(),
+            attempt.http_status,
+        ))?;
+    if updated == 0 {
+        return Ok(None);
+    }
     ctx.tally.settles += 1;
     ctx.tally.delivery_writes += 1;
-    let health = ctx.ended(webhook, true, settlement.alert_after);
-    destroy_if_forgetful(conn, ctx, webhook, event)?;
+    let health = ctx.ended(ticket.webhook, true, settlement.alert_after);
+    if ctx.is_forgetful(ticket.webhook) {
+        let event = conn
+            .prepare_cached("SELECT event FROM delivery WHERE seq = ?1")?
+            .query_row([ticket.delivery.0], |row| row.get(0))?;
+        destroy_if_forgetful(conn, ctx, ticket.webhook, event)?;
+    }
     Ok(Some(Settled::Settled { state, health }))
 }
 
