@@ -118,7 +118,10 @@ async fn run(args: Args) -> Result<(), Failure> {
             eprintln!("round {} of {rounds}: {} ({})", round + 1, scenario.name, scenario.about);
             let found = scenarios::measure(&mut rig, scenario.name, raw.rate).await;
             match found {
-                Ok(found) => figures.extend(found),
+                Ok(found) => {
+                    failures.extend(lost(&found));
+                    figures.extend(found);
+                }
                 // The others are worth having.
                 Err(error) => failures.push(format!("{}: {error}", scenario.name)),
             }
@@ -130,6 +133,13 @@ async fn run(args: Args) -> Result<(), Failure> {
     report::write(&args.out, &summaries, args.quick)?;
     println!("\nwritten: {0}/results.json, {0}/results.svg", args.out.display());
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
+}
+
+/// Speed is nothing where events were refused or did not arrive.
+fn lost(figures: &[Figure]) -> impl Iterator<Item = String> {
+    let counts = |name: &str| name.ends_with(" refused") || name.ends_with(" missing");
+    let lost = figures.iter().filter(move |figure| counts(&figure.name) && figure.value > 0.0);
+    lost.map(|figure| format!("{}: {}", figure.name, figure.value))
 }
 
 /// The program of this checkout, built the way it is shipped.
