@@ -102,6 +102,10 @@ id! {
     ClientId
 }
 id! {
+    /// Somebody who manages the installation.
+    OperatorId
+}
+id! {
     /// One call that erased payloads.
     ErasureId
 }

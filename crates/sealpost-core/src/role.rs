@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Deserializer, Error as _};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
@@ -45,11 +47,41 @@ pub enum Permission {
     ReadEventTypes,
     /// Change the catalogue of event types.
     ManageEventTypes,
-    /// Metrics: an operator's credential.
+    /// Tenants, their clients, metrics: an operator's credential, which no role is.
     Operate,
 }
 
 impl Permission {
+    /// Those that a role can have.
+    pub const OF_ROLES: [Permission; 9] = [
+        Permission::ManageWebhooks,
+        Permission::Publish,
+        Permission::ReadDeliveries,
+        Permission::RepairDeliveries,
+        Permission::ReadSecrets,
+        Permission::ReadPayloads,
+        Permission::Erase,
+        Permission::ReadEventTypes,
+        Permission::ManageEventTypes,
+    ];
+
+    /// As management answers name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Permission::Public => "public",
+            Permission::ManageWebhooks => "webhooks:manage",
+            Permission::Publish => "events:publish",
+            Permission::ReadDeliveries => "deliveries:read",
+            Permission::RepairDeliveries => "deliveries:repair",
+            Permission::ReadSecrets => "secrets:read",
+            Permission::ReadPayloads => "payloads:read",
+            Permission::Erase => "payloads:erase",
+            Permission::ReadEventTypes => "event-types:read",
+            Permission::ManageEventTypes => "event-types:manage",
+            Permission::Operate => "operate",
+        }
+    }
+
     pub const fn roles(self) -> &'static [Role] {
         use Role::{Admin, Auditor, Issuer, ManagedIssuer, Publisher, Subscriber};
         match self {
@@ -82,6 +114,10 @@ impl Role {
 
     pub fn may(self, permission: Permission) -> bool {
         permission.roles().contains(&self)
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
     }
 
     pub const fn as_str(self) -> &'static str {
@@ -118,9 +154,123 @@ impl FromStr for Role {
     }
 }
 
+/// The roles of a client: one or more, each once. Written `admin,issuer` on one line and as an array in JSON.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Roles(u16);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRoles {
+    #[error("at least one role is needed")]
+    Empty,
+    #[error("the role `{0}` is named twice")]
+    Twice(Role),
+    #[error(transparent)]
+    Unknown(#[from] UnknownRole),
+}
+
+impl Roles {
+    pub fn of(roles: impl IntoIterator<Item = Role>) -> Result<Self, InvalidRoles> {
+        let mut bits = 0;
+        for role in roles {
+            if bits & role.bit() != 0 {
+                return Err(InvalidRoles::Twice(role));
+            }
+            bits |= role.bit();
+        }
+        if bits == 0 { Err(InvalidRoles::Empty) } else { Ok(Self(bits)) }
+    }
+
+    pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidRoles> {
+        let roles = names.into_iter().map(str::parse).collect::<Result<Vec<Role>, _>>()?;
+        Self::of(roles)
+    }
+
+    /// In the order of [`Role::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(move |role| self.has(*role))
+    }
+
+    pub const fn has(self, role: Role) -> bool {
+        self.0 & role.bit() != 0
+    }
+
+    pub fn permissions(self) -> impl Iterator<Item = Permission> {
+        Permission::OF_ROLES
+            .into_iter()
+            .filter(move |permission| self.iter().any(|role| role.may(*permission)))
+    }
+
+    /// This role and no other.
+    pub const fn is_only(self, role: Role) -> bool {
+        self.0 == role.bit()
+    }
+}
+
+impl From<Role> for Roles {
+    fn from(role: Role) -> Self {
+        Self(role.bit())
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, role) in self.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { "," })?;
+            f.write_str(role.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roles({self})")
+    }
+}
+
+impl FromStr for Roles {
+    type Err = InvalidRoles;
+    fn from_str(text: &str) -> Result<Self, InvalidRoles> {
+        if text.is_empty() { Err(InvalidRoles::Empty) } else { Self::parse(text.split(',')) }
+    }
+}
+
+impl Serialize for Roles {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Roles {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let roles = Vec::<Role>::deserialize(from)?;
+        Self::of(roles).map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_roles_are_written_in_one_order_and_read_back() {
+        let both: Roles = "publisher,admin".parse().unwrap();
+        assert_eq!(both.to_string(), "admin,publisher");
+        assert_eq!(serde_json::to_string(&both).unwrap(), r#"["admin","publisher"]"#);
+        assert_eq!(serde_json::from_str::<Roles>(r#"["publisher","admin"]"#).unwrap(), both);
+        assert!(both.has(Role::Admin) && !both.has(Role::Issuer) && !both.is_only(Role::Admin));
+        assert!(Roles::from(Role::Subscriber).is_only(Role::Subscriber));
+        for (text, why) in [
+            ("", "at least one role is needed"),
+            ("admin,admin", "the role `admin` is named twice"),
+            ("admin,,issuer", "`` is not a role"),
+            ("root", "`root` is not a role"),
+        ] {
+            let refused = text.parse::<Roles>().unwrap_err().to_string();
+            assert!(refused.starts_with(why), "{text}: {refused}");
+        }
+        assert!(serde_json::from_str::<Roles>("[]").is_err());
+    }
 
     #[test]
     fn who_may_do_what() {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::{EventType, EventTypeName};
-use sealpost_core::id::{ClientId, TenantId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
-use sealpost_core::role::Role;
+use sealpost_core::role::Roles;
 use sealpost_core::settings::WebhookSettings;
 use sealpost_core::target_url::TargetUrl;
 use sealpost_core::tenant::{Retention, Subdomain, Tenant};
@@ -36,13 +36,33 @@ pub struct Client {
     pub id: ClientId,
     pub tenant: TenantNo,
     pub name: String,
-    pub role: Role,
+    pub roles: Roles,
     /// The one webhook a `subscriber` is bound to.
     pub webhook: Option<WebhookId>,
     /// SHA-256 of the key.
     pub key_hash: [u8; 32],
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+}
+
+/// Who may manage the installation: a key that belongs to no tenant, stored as a client's is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator {
+    pub id: OperatorId,
+    pub name: String,
+    /// SHA-256 of the key.
+    pub key_hash: [u8; 32],
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A tenant that was just deleted, for what is left to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeletedTenant {
+    /// Webhooks that were deleted with it.
+    pub webhooks: u64,
+    /// Clients whose keys stopped working.
+    pub clients: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -86,17 +106,31 @@ pub struct RegistryDelta {
 pub trait Registry: Send + Sync {
     /// `None` if the id or subdomain is taken.
     async fn create_tenant(&self, new: NewTenant) -> Result<Option<Tenant>, StoreError>;
-    /// All tenants, oldest first.
+    /// All tenants that are not deleted, oldest first.
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
+    /// Deletes its clients and webhooks with it; nothing is accepted for it any more, and its subdomain is never given
+    /// to another. What it stored stays until its time is over or it is erased. `None` if there is no such tenant.
+    async fn delete_tenant(
+        &self,
+        tenant: TenantNo,
+        now: Timestamp,
+    ) -> Result<Option<DeletedTenant>, StoreError>;
 
     /// The keyed hashes of a tenant: content, idempotency keys, subjects, derived ids. Kept by the caller.
     async fn hasher(&self, tenant: TenantNo) -> Result<Option<Arc<TenantHasher>>, StoreError>;
 
-    async fn create_client(&self, client: Client) -> Result<(), StoreError>;
+    /// `false` if there is no such tenant.
+    async fn create_client(&self, client: Client) -> Result<bool, StoreError>;
     /// `false` if there is none of this id in the tenant.
     async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError>;
     async fn clients(&self, tenant: TenantNo) -> Result<Vec<Client>, StoreError>;
     async fn client_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Client>, StoreError>;
+
+    async fn create_operator(&self, operator: Operator) -> Result<(), StoreError>;
+    async fn operators(&self) -> Result<Vec<Operator>, StoreError>;
+    /// `false` if there is none of this id.
+    async fn delete_operator(&self, id: OperatorId) -> Result<bool, StoreError>;
+    async fn operator_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Operator>, StoreError>;
 
     /// `None` if the tenant has reached its number of webhooks.
     async fn create_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError>;

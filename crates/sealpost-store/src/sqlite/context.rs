@@ -142,8 +142,11 @@ impl WriterCtx {
         if let Some(version) = self.registry_versions.get(&tenant) {
             return Ok(*version);
         }
+        // Nothing is ever matched against the version of a tenant that is gone.
         let version = conn
-            .prepare_cached("SELECT registry_version FROM tenant WHERE no = ?1")?
+            .prepare_cached(
+                "SELECT CASE WHEN deleted_at IS NULL THEN registry_version ELSE -1 END FROM tenant WHERE no = ?1",
+            )?
             .query_row([tenant.0], |row| row.get(0))?;
         self.registry_versions.insert(tenant, version);
         Ok(version)

@@ -3,6 +3,8 @@
 //! Whatever changes what accepting matches against raises the tenant's registry version in the same transaction, and
 //! marks what changed with it; so caches ask for what is newer than they are, at the cost of the change only.
 
+mod operators;
+mod tenants;
 mod webhooks;
 
 pub(crate) use webhooks::{LaneFacts, lane_facts};
@@ -14,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::{EventType, EventTypeName};
-use sealpost_core::id::{ClientId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{ClientId, OperatorId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
 use sealpost_core::limits::EVENT_TYPES_PER_TENANT;
 use sealpost_core::secret::Secret;
@@ -24,7 +26,9 @@ use sealpost_core::webhook::Webhook;
 
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
-use crate::registry::{Client, NewTenant, NewWebhook, Registry, RegistryDelta, WebhookChange};
+use crate::registry::{
+    Client, DeletedTenant, NewTenant, NewWebhook, Operator, Registry, RegistryDelta, WebhookChange,
+};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::rows;
@@ -48,34 +52,44 @@ impl Registry for SqliteStore {
 
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         let read = |conn: &Connection| {
-            let mut statement =
-                conn.prepare_cached(&format!("SELECT {} FROM tenant ORDER BY no", rows::TENANT_COLUMNS))?;
+            let mut statement = conn.prepare_cached(&format!(
+                "SELECT {} FROM tenant WHERE deleted_at IS NULL ORDER BY no",
+                rows::TENANT_COLUMNS
+            ))?;
             statement.query_and_then([], rows::tenant)?.collect()
         };
         self.readers.run(read).await
+    }
+
+    async fn delete_tenant(
+        &self,
+        tenant: TenantNo,
+        now: Timestamp,
+    ) -> Result<Option<DeletedTenant>, StoreError> {
+        self.bury_tenant(tenant, now).await
     }
 
     async fn hasher(&self, tenant: TenantNo) -> Result<Option<Arc<TenantHasher>>, StoreError> {
         Ok(self.known_tenant(tenant).await?.map(|known| known.hasher))
     }
 
-    async fn create_client(&self, client: Client) -> Result<(), StoreError> {
+    async fn create_client(&self, client: Client) -> Result<bool, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
-            conn.prepare_cached(
+            let mut statement = conn.prepare_cached(
                 "INSERT INTO client (id, tenant, name, role, webhook, key_hash, created_at, expires_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute((
+                 SELECT ?1, no, ?3, ?4, ?5, ?6, ?7, ?8 FROM tenant WHERE no = ?2 AND deleted_at IS NULL",
+            )?;
+            let inserted = statement.execute((
                 client.id.bytes(),
                 client.tenant.0,
                 &client.name,
-                client.role.as_str(),
+                client.roles.to_string(),
                 client.webhook.as_ref().map(WebhookId::bytes),
                 &client.key_hash,
                 client.created_at.millis(),
                 client.expires_at.map(Timestamp::millis),
             ))?;
-            Ok(())
+            Ok(inserted > 0)
         };
         self.writer.run(Kind::Registry, Cost::rows(1), write).await
     }
@@ -105,6 +119,22 @@ impl Registry for SqliteStore {
             statement.query_and_then([key_hash], client)?.next().transpose()
         };
         self.readers.run(read).await
+    }
+
+    async fn create_operator(&self, operator: Operator) -> Result<(), StoreError> {
+        self.insert_operator(operator).await
+    }
+
+    async fn operators(&self) -> Result<Vec<Operator>, StoreError> {
+        self.list_operators().await
+    }
+
+    async fn delete_operator(&self, id: OperatorId) -> Result<bool, StoreError> {
+        self.remove_operator(id).await
+    }
+
+    async fn operator_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Operator>, StoreError> {
+        self.find_operator(key_hash).await
     }
 
     async fn create_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError> {
@@ -276,12 +306,12 @@ fn raise_version(conn: &Connection, ctx: &mut WriterCtx, tenant: TenantNo) -> ru
 const CLIENT_COLUMNS: &str = "id, tenant, name, role, webhook, key_hash, created_at, expires_at";
 
 fn client(row: &Row<'_>) -> Result<Client, WriteError> {
-    let role: String = row.get(3)?;
+    let roles: String = row.get(3)?;
     Ok(Client {
         id: ClientId::from_bytes(row.get(0)?),
         tenant: TenantNo(row.get(1)?),
         name: row.get(2)?,
-        role: role.parse().map_err(|_| rows::corrupt("role"))?,
+        roles: roles.parse().map_err(|_| rows::corrupt("roles"))?,
         webhook: row.get::<_, Option<[u8; 16]>>(4)?.map(WebhookId::from_bytes),
         key_hash: row.get(5)?,
         created_at: rows::timestamp(row, 6)?,

@@ -2,15 +2,16 @@
 
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::{EventType, Origin};
-use sealpost_core::id::{ClientId, TenantId, WebhookId};
+use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, WebhookId};
 use sealpost_core::key_ring::{KeyRing, KeyState};
 use sealpost_core::minimise::SummaryForm;
-use sealpost_core::role::Role;
+use sealpost_core::role::{Role, Roles};
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::WebhookSettings;
 use sealpost_core::webhook::{Subscription, WebhookSecrets};
+use sealpost_store::inbox::{Accept, Accepted};
 use sealpost_store::page::{After, PageRequest};
-use sealpost_store::registry::{Client, NewTenant, NewWebhook, WebhookChange};
+use sealpost_store::registry::{Client, DeletedTenant, NewTenant, NewWebhook, Operator, WebhookChange};
 
 use super::Backend;
 use super::world::{World, at, chance, new_tenant, new_webhook, type_name, url};
@@ -29,11 +30,11 @@ pub(crate) async fn a_tenant_needs_an_id_and_a_subdomain_of_its_own<B: Backend>(
 
 pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Backend>(world: World<B>) {
     let store = &world.store;
-    let client = |n: u8, role, webhook| Client {
+    let client = |n: u8, role: Role, webhook| Client {
         id: ClientId::from_bytes([n; 16]),
         tenant: world.tenant.no,
         name: format!("client {n}"),
-        role,
+        roles: role.into(),
         webhook,
         key_hash: [n; 32],
         created_at: at(0),
@@ -41,8 +42,10 @@ pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Back
     };
     let admin = client(1, Role::Admin, None);
     let subscriber = client(2, Role::Subscriber, Some(WebhookId::from_bytes([9; 16])));
-    store.create_client(admin.clone()).await.unwrap();
-    store.create_client(subscriber.clone()).await.unwrap();
+    assert!(store.create_client(admin.clone()).await.unwrap());
+    assert!(store.create_client(subscriber.clone()).await.unwrap());
+    let nobodys = Client { tenant: TenantNo(99), key_hash: [9; 32], ..client(9, Role::Admin, None) };
+    assert!(!store.create_client(nobodys).await.unwrap());
 
     assert_eq!(store.client_by_key_hash([2; 32]).await.unwrap(), Some(subscriber.clone()));
     assert_eq!(store.client_by_key_hash([3; 32]).await.unwrap(), None);
@@ -54,6 +57,90 @@ pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Back
     assert!(!store.delete_client(world.tenant.no, admin.id).await.unwrap());
     assert_eq!(store.client_by_key_hash([1; 32]).await.unwrap(), None);
     assert_eq!(store.clients(world.tenant.no).await.unwrap(), [subscriber]);
+}
+
+pub(crate) async fn several_roles_of_a_client_read_back<B: Backend>(world: World<B>) {
+    let client = Client {
+        id: ClientId::from_bytes([1; 16]),
+        tenant: world.tenant.no,
+        name: "both".into(),
+        roles: Roles::of([Role::Publisher, Role::Auditor]).unwrap(),
+        webhook: None,
+        key_hash: [1; 32],
+        created_at: at(0),
+        expires_at: None,
+    };
+    assert!(world.store.create_client(client.clone()).await.unwrap());
+    let world = world.reopen().await;
+    assert_eq!(world.store.clients(world.tenant.no).await.unwrap(), [client]);
+}
+
+pub(crate) async fn operators_are_found_by_their_key_and_gone_when_deleted<B: Backend>(world: World<B>) {
+    let operator = |n: u8| Operator {
+        id: OperatorId::from_bytes([n; 16]),
+        name: format!("operator {n}"),
+        key_hash: [n; 32],
+        created_at: at(i64::from(n)),
+        expires_at: (n == 2).then(|| at(5)),
+    };
+    world.store.create_operator(operator(1)).await.unwrap();
+    world.store.create_operator(operator(2)).await.unwrap();
+    let world = world.reopen().await;
+    let store = &world.store;
+    assert_eq!(store.operators().await.unwrap(), [operator(1), operator(2)]);
+    assert_eq!(store.operator_by_key_hash([2; 32]).await.unwrap(), Some(operator(2)));
+    assert_eq!(store.operator_by_key_hash([3; 32]).await.unwrap(), None);
+    // An operator is no client, whatever its key.
+    assert_eq!(store.client_by_key_hash([2; 32]).await.unwrap(), None);
+    assert!(store.delete_operator(operator(1).id).await.unwrap());
+    assert!(!store.delete_operator(operator(1).id).await.unwrap());
+    assert_eq!(store.operator_by_key_hash([1; 32]).await.unwrap(), None);
+}
+
+pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backend>(world: World<B>) {
+    let webhook = world.webhook().await;
+    let client = Client {
+        id: ClientId::from_bytes([1; 16]),
+        tenant: world.tenant.no,
+        name: "c".into(),
+        roles: Role::Admin.into(),
+        webhook: None,
+        key_hash: [1; 32],
+        created_at: at(0),
+        expires_at: None,
+    };
+    world.store.create_client(client.clone()).await.unwrap();
+    let (other, _) = world.other_tenant().await;
+    let before = world.store.registry_delta(world.tenant.no, 0).await.unwrap();
+
+    let deleted = world.store.delete_tenant(world.tenant.no, at(1)).await.unwrap();
+    assert_eq!(deleted, Some(DeletedTenant { webhooks: 1, clients: 1 }));
+    assert_eq!(world.store.delete_tenant(world.tenant.no, at(2)).await.unwrap(), None);
+    assert_eq!(world.store.delete_tenant(TenantNo(99), at(2)).await.unwrap(), None);
+
+    let world = world.reopen().await;
+    let store = &world.store;
+    let left: Vec<_> = store.tenants().await.unwrap().into_iter().map(|tenant| tenant.no).collect();
+    assert_eq!(left, [other.no]);
+    assert_eq!(store.client_by_key_hash([1; 32]).await.unwrap(), None);
+    assert!(!store.create_client(client).await.unwrap());
+    assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), None);
+    assert_eq!(store.create_webhook(new_webhook(&world.tenant)).await.unwrap(), None);
+    // Whoever matched before it was deleted, and whoever matched after, is told to look again.
+    let after = store.registry_delta(world.tenant.no, before.version).await.unwrap();
+    assert_eq!(after.deleted, [webhook.no]);
+    for version in [before.version, after.version] {
+        let request = Accept {
+            tenant: world.tenant.no,
+            registry_version: version,
+            now: at(3),
+            events: Vec::new(),
+            keys: Vec::new(),
+        };
+        assert!(matches!(store.accept(request).await.unwrap(), Accepted::RegistryChanged), "{version}");
+    }
+    let again = NewTenant { subdomain: world.tenant.subdomain.clone(), ..new_tenant("again") };
+    assert_eq!(store.create_tenant(again).await.unwrap(), None);
 }
 
 pub(crate) async fn a_webhook_reads_back_as_it_was_written<B: Backend>(world: World<B>) {
@@ -257,5 +344,5 @@ pub(crate) async fn hashes_are_the_same_after_opening_again<B: Backend>(world: W
     assert_ne!(other.subject("holder 7"), before);
     let unknown = TenantId::new(at(0), chance());
     assert_ne!(unknown, world.tenant.id);
-    assert!(world.store.hasher(sealpost_core::id::TenantNo(99)).await.unwrap().is_none());
+    assert!(world.store.hasher(TenantNo(99)).await.unwrap().is_none());
 }

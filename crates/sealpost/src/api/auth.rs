@@ -59,17 +59,27 @@ impl Host {
     }
 }
 
-/// Lets a call in, or says why not. `None`: the call needs no credential.
+/// Who was let in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Admitted {
+    /// The call needs no credential.
+    Anybody,
+    Tenant(Caller),
+    /// An operator of the installation, as the audit log names it.
+    Operator(String),
+}
+
+/// Lets a call in, or says why not.
 pub(super) async fn admit(
     app: &App,
     route: &Route,
     headers: &HeaderMap,
     host: &Host,
-) -> Result<Option<Caller>, Problem> {
+) -> Result<Admitted, Problem> {
     match route.needs {
-        Permission::Public => return Ok(None),
-        // There are no operator credentials yet; metrics are served on a listener of their own.
-        Permission::Operate => return Err(Problem::Unauthorized),
+        Permission::Public => return Ok(Admitted::Anybody),
+        // The installation is not below any tenant's host: whichever was asked, the key decides.
+        Permission::Operate => return operator(app, headers).await,
         _ => {}
     }
     let caller = match bearer(headers) {
@@ -88,7 +98,16 @@ pub(super) async fn admit(
         }
     }
     let caller = caller.ok_or(Problem::Unauthorized)?;
-    if route.may(caller.role) { Ok(Some(caller)) } else { Err(Problem::Forbidden) }
+    if route.may(caller.roles) { Ok(Admitted::Tenant(caller)) } else { Err(Problem::Forbidden) }
+}
+
+/// A tenant's key, however mighty there, is nobody here: 403, so that its owner learns which key is meant.
+async fn operator(app: &App, headers: &HeaderMap) -> Result<Admitted, Problem> {
+    let key = bearer(headers).ok_or(Problem::Unauthorized)?;
+    if let Some(who) = app.authenticate_operator(key).await? {
+        return Ok(Admitted::Operator(who));
+    }
+    Err(if app.authenticate(key).await?.is_some() { Problem::Forbidden } else { Problem::Unauthorized })
 }
 
 /// The key of `Authorization: Bearer spk_...`; exactly one such header.

@@ -9,7 +9,7 @@ use sealpost_core::role::Role;
 use serde_json::Value;
 
 use super::ApiState;
-use super::auth::Host;
+use super::auth::{Admitted, Host};
 use super::body;
 use super::budget::Room;
 use super::problem::{Location, Problem};
@@ -22,7 +22,7 @@ pub(super) struct Call {
     /// `/core` if the caller wrote it, so that links come back the way they were asked for.
     pub(super) base: &'static str,
     pub(super) host: Host,
-    pub(super) caller: Option<Caller>,
+    pub(super) by: Admitted,
     pub(super) params: Vec<(String, String)>,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
@@ -39,13 +39,13 @@ impl Call {
         state: ApiState,
         base: &'static str,
         host: Host,
-        caller: Option<Caller>,
+        by: Admitted,
         params: Vec<(String, String)>,
         query: Query,
         headers: HeaderMap,
         body: Body,
     ) -> Self {
-        Self { state, base, host, caller, params, query, headers, body: Unread(Mutex::new(body)) }
+        Self { state, base, host, by, params, query, headers, body: Unread(Mutex::new(body)) }
     }
 
     /// The body, once; empty ever after.
@@ -57,9 +57,20 @@ impl Call {
         &self.state.app
     }
 
-    /// Whoever called; every route but the public ones has one.
+    /// Whoever called for a tenant; every route has one but the public ones and the operator's.
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
-        self.caller.as_ref().ok_or(Problem::Unauthorized)
+        match &self.by {
+            Admitted::Tenant(caller) => Ok(caller),
+            Admitted::Anybody | Admitted::Operator(_) => Err(Problem::Unauthorized),
+        }
+    }
+
+    /// The operator who called, as the audit log names it.
+    pub(super) fn operator(&self) -> Result<&str, Problem> {
+        match &self.by {
+            Admitted::Operator(who) => Ok(who),
+            Admitted::Anybody | Admitted::Tenant(_) => Err(Problem::Unauthorized),
+        }
     }
 
     pub(super) fn tenant(&self) -> Result<TenantNo, Problem> {
@@ -70,10 +81,10 @@ impl Call {
     /// webhook, which nothing makes, sees nothing.
     pub(super) fn bound_to(&self) -> Result<Option<WebhookId>, Problem> {
         let caller = self.caller()?;
-        match caller.role {
-            Role::Subscriber => caller.webhook.map(Some).ok_or(Problem::Forbidden),
-            _ => Ok(None),
+        if caller.roles.has(Role::Subscriber) {
+            return caller.webhook.map(Some).ok_or(Problem::Forbidden);
         }
+        Ok(None)
     }
 
     /// A path parameter as it was written, percent-decoded.
@@ -83,8 +94,12 @@ impl Call {
 
     /// A UUID in the path.
     pub(super) fn id<Id: std::str::FromStr>(&self) -> Result<Id, Problem> {
-        let text = self.param("id");
-        text.parse().map_err(|_| Problem::invalid(Location::Params, "id", "Invalid value", Some(text.into())))
+        self.id_named("id")
+    }
+
+    pub(super) fn id_named<Id: std::str::FromStr>(&self, name: &str) -> Result<Id, Problem> {
+        let text = self.param(name);
+        text.parse().map_err(|_| Problem::invalid(Location::Params, name, "Invalid value", Some(text.into())))
     }
 
     /// 404 about the id in the path.
@@ -146,6 +161,6 @@ impl Call {
 
     /// Room for one body of the caller's tenant.
     fn room(&self) -> Room {
-        self.state.bodies.room(self.caller.as_ref().map(|caller| caller.tenant))
+        self.state.bodies.room(self.tenant().ok())
     }
 }

@@ -11,6 +11,7 @@ mod budget;
 mod call;
 mod cursor;
 mod fields;
+mod management;
 mod mattr;
 mod native;
 pub mod openapi;
@@ -128,16 +129,16 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let host = auth::Host::of(&head, state.app.config.base_domain.as_deref());
-    let caller = auth::admit(&state.app, route, &head.headers, &host).await?;
+    let by = auth::admit(&state.app, route, &head.headers, &host).await?;
     let params = params.map_err(|_| Problem::Refused("the path is not UTF-8".into()))?;
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let query = query::Query::parse(head.uri.query().unwrap_or_default(), route.query)?;
-    let credentialed = caller.is_some();
+    let credentialed = by != auth::Admitted::Anybody;
     let reads = route.method != Method::Get;
     if reads {
         body::not_encoded(&head.headers)?;
     }
-    let mut call = Call::new(state, base, host, caller, params, query, head.headers, body);
+    let mut call = Call::new(state, base, host, by, params, query, head.headers, body);
     if reads && matches!(route.takes, Takes::Nothing) {
         call.no_body().await?;
     }

@@ -34,7 +34,7 @@ pub(super) async fn openapi(_call: Call) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response())
 }
 
-/// Behind an operator's credential, of which there is none yet; see [`super::metrics_router`].
+/// Behind an operator's credential; without one on a listener of its own, see [`super::metrics_router`].
 pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
     metrics_text(&call.state).await
 }

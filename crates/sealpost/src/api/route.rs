@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
-use sealpost_core::role::{Permission, Role};
+use sealpost_core::role::{Permission, Role, Roles};
 
 use super::call::Call;
 use super::problem::Problem;
@@ -149,12 +149,13 @@ impl Route {
         Self { fails, ..self }
     }
 
-    pub(super) fn may(&self, role: Role) -> bool {
-        role.may(self.needs) && !self.refuses.contains(&role)
+    /// One of the roles is enough.
+    pub(super) fn may(&self, roles: Roles) -> bool {
+        self.roles().any(|role| roles.has(role))
     }
 
     pub(super) fn roles(&self) -> impl Iterator<Item = Role> {
-        self.needs.roles().iter().copied().filter(|role| self.may(*role))
+        self.needs.roles().iter().copied().filter(|role| !self.refuses.contains(role))
     }
 
     /// Names of the path's parameters, in order.

@@ -8,6 +8,7 @@ use sealpost_core::role::Permission::{
 };
 use sealpost_core::role::Role;
 
+use super::management::{clients, tenants};
 use super::mattr::{jwks, webhooks};
 use super::native::{deliveries, erasures, event_types, events, publish, secrets, settings};
 use super::operations;
@@ -40,7 +41,7 @@ const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "On
 const PAGE: &[Param] = &[LIMIT, CURSOR];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 30] = [
+pub(super) static ROUTES: [Route; 37] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
@@ -102,6 +103,22 @@ pub(super) static ROUTES: [Route; 30] = [
         .takes(Json("EventTypeReplacement")).gives(&[gives(200, "EventType", "Replaced")]).fails(&[409]),
     Route::new(Delete, "/v1/webhooks/event-types/{name}", ManageEventTypes, "deleteEventType", "Delete an event type", |c| Box::pin(event_types::delete(c)))
         .gives(EMPTY).fails(&[409]),
+
+    // The operator's own
+    Route::new(Post, "/v1/tenants", Operate, "createTenant", "Create a tenant with signing keys and a first client", |c| Box::pin(tenants::create(c)))
+        .takes(Json("TenantInput")).gives(&[gives(201, "NewTenant", "Created; the secret is shown only now")]),
+    Route::new(Get, "/v1/tenants", Operate, "listTenants", "List tenants, newest first", |c| Box::pin(tenants::list(c)))
+        .query(PAGE).gives(&[gives(200, "TenantList", "One page")]),
+    Route::new(Get, "/v1/tenants/{id}", Operate, "getTenant", "Get a tenant", |c| Box::pin(tenants::get(c)))
+        .gives(&[gives(200, "Tenant", "Found")]),
+    Route::new(Delete, "/v1/tenants/{id}", Operate, "deleteTenant", "Delete a tenant, its webhooks, clients and payloads", |c| Box::pin(tenants::delete(c)))
+        .gives(EMPTY),
+    Route::new(Get, "/v1/tenants/{id}/clients", Operate, "listClients", "List the clients of a tenant", |c| Box::pin(clients::list(c)))
+        .gives(&[gives(200, "ClientList", "All of them")]),
+    Route::new(Post, "/v1/tenants/{id}/clients", Operate, "createClient", "Create a client of a tenant", |c| Box::pin(clients::create(c)))
+        .takes(Json("ClientInput")).gives(&[gives(201, "NewClient", "Created; the secret is shown only now")]),
+    Route::new(Delete, "/v1/tenants/{id}/clients/{clientId}", Operate, "deleteClient", "Delete a client; its secret stops working at once", |c| Box::pin(clients::delete(c)))
+        .gives(EMPTY),
 
     // Operations
     Route::new(Get, "/livez", Public, "livez", "Whether the process answers", |c| Box::pin(operations::livez(c)))

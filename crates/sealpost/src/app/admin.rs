@@ -3,20 +3,21 @@
 
 use std::path::PathBuf;
 
-use sealpost_core::id::{ClientId, EventId, TenantNo, WebhookId};
+use sealpost_core::id::{ClientId, EventId, OperatorId, TenantNo, WebhookId};
 use sealpost_core::key_ring::{KeyRing, KeyState};
-use sealpost_core::role::Role;
+use sealpost_core::role::Roles;
 use sealpost_core::secret::Secret;
 use sealpost_core::tenant::{Retention, Subdomain, Tenant};
 use sealpost_core::time::{Span, Timestamp};
 use sealpost_store::StoreError;
-use sealpost_store::registry::Client;
+use sealpost_store::registry::{Client, Operator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::App;
 use super::clients::ClientRefused;
 use super::erasures::EraseWhat;
 use super::keys::KeyRefused;
+use super::operators::OperatorRefused;
 use super::tenants::TenantRefused;
 
 /// More would not fit into one call; erase by subject or time instead.
@@ -31,10 +32,20 @@ pub enum AdminCall {
         retention: RetentionView,
     },
     TenantList,
+    TenantGet {
+        tenant: String,
+    },
+    TenantDelete {
+        tenant: String,
+    },
+    OperatorCreate {
+        name: String,
+        expires: Option<Expires>,
+    },
     ClientCreate {
         tenant: String,
         name: String,
-        role: Role,
+        roles: Roles,
         webhook: Option<WebhookId>,
         expires: Option<Expires>,
     },
@@ -84,6 +95,8 @@ pub enum Erase {
 pub enum AdminAnswer {
     Tenant(TenantView),
     Tenants(Vec<TenantView>),
+    TenantDeleted { tenant: String },
+    OperatorCreated { operator: OperatorView, key: Hidden },
     ClientCreated { client: ClientView, key: Hidden },
     Clients(Vec<ClientView>),
     ClientDeleted { id: ClientId },
@@ -132,9 +145,19 @@ pub struct RetentionView {
 pub struct ClientView {
     pub id: ClientId,
     pub name: String,
-    pub role: Role,
+    pub roles: Roles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookId>,
+    pub created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorView {
+    pub id: OperatorId,
+    pub name: String,
     pub created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -210,10 +233,32 @@ impl App {
             AdminCall::TenantList => {
                 Ok(AdminAnswer::Tenants(self.tenants().await?.into_iter().map(TenantView::from).collect()))
             }
-            AdminCall::ClientCreate { tenant, name, role, webhook, expires } => {
+            AdminCall::TenantGet { tenant } => {
+                Ok(AdminAnswer::Tenant(self.named_tenant(&tenant).await?.into()))
+            }
+            AdminCall::TenantDelete { tenant } => {
+                let found = self.named_tenant(&tenant).await?;
+                self.delete_tenant(&found, who).await.map_err(|refused| match refused {
+                    TenantRefused::Store(error) => error.into(),
+                    other => AdminError::refused(other),
+                })?;
+                Ok(AdminAnswer::TenantDeleted { tenant })
+            }
+            AdminCall::OperatorCreate { name, expires } => {
+                let new = self.create_operator(&name, self.expiry(expires)?).await;
+                let new = new.map_err(|refused| match refused {
+                    OperatorRefused::Store(error) => error.into(),
+                    other => AdminError::refused(other),
+                })?;
+                // The installation's own changes stand in the record of the tenant that every installation has.
+                let tenant = self.default_tenant().await?;
+                self.audited(tenant, who, "create operator", new.operator.id.to_string()).await?;
+                Ok(AdminAnswer::OperatorCreated { operator: new.operator.into(), key: Hidden(new.key) })
+            }
+            AdminCall::ClientCreate { tenant, name, roles, webhook, expires } => {
                 let tenant = self.named(&tenant).await?;
                 let expires_at = self.expiry(expires)?;
-                let new = self.create_client(tenant, &name, role, webhook, expires_at).await;
+                let new = self.create_client(tenant, &name, roles, webhook, expires_at).await;
                 let new = new.map_err(|refused| match refused {
                     ClientRefused::Store(error) => error.into(),
                     other => AdminError::refused(other),
@@ -273,8 +318,11 @@ impl App {
     }
 
     async fn named(&self, subdomain: &str) -> Result<TenantNo, AdminError> {
-        let tenant = self.tenant_by_name(subdomain).await?;
-        tenant.map(|tenant| tenant.no).ok_or_else(|| {
+        Ok(self.named_tenant(subdomain).await?.no)
+    }
+
+    async fn named_tenant(&self, subdomain: &str) -> Result<Tenant, AdminError> {
+        self.tenant_by_name(subdomain).await?.ok_or_else(|| {
             AdminError::NotFound(format!(
                 "there is no tenant `{subdomain}`; `sealpost tenant list` shows them"
             ))
@@ -370,12 +418,23 @@ impl From<RetentionView> for Retention {
     }
 }
 
+impl From<Operator> for OperatorView {
+    fn from(operator: Operator) -> Self {
+        Self {
+            id: operator.id,
+            name: operator.name,
+            created_at: operator.created_at,
+            expires_at: operator.expires_at,
+        }
+    }
+}
+
 impl From<Client> for ClientView {
     fn from(client: Client) -> Self {
         Self {
             id: client.id,
             name: client.name,
-            role: client.role,
+            roles: client.roles,
             webhook: client.webhook,
             created_at: client.created_at,
             expires_at: client.expires_at,
@@ -389,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_key_crosses_the_socket_and_shows_in_no_debug_output() {
-        let answer = r#"{"clientCreated":{"client":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","name":"n","role":"publisher","createdAt":"2026-01-01T00:00:00.000Z"},"key":"spk_canary"}}"#;
+        let answer = r#"{"clientCreated":{"client":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","name":"n","roles":["publisher"],"createdAt":"2026-01-01T00:00:00.000Z"},"key":"spk_canary"}}"#;
         let parsed: AdminAnswer = serde_json::from_str(answer).unwrap();
         assert_eq!(serde_json::to_string(&parsed).unwrap(), answer);
         assert!(!format!("{parsed:?}").contains("canary"));

@@ -8,13 +8,14 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use sealpost_core::id::{ClientId, TenantNo, WebhookId};
 use sealpost_core::limits as bound;
-use sealpost_core::role::Role;
+use sealpost_core::role::{Role, Roles};
 use sealpost_core::secret::Secret;
 use sealpost_core::time::Timestamp;
 use sealpost_store::StoreError;
 use sealpost_store::registry::Client;
 
 use super::App;
+use crate::clock::Clock;
 
 /// Keys remembered; beyond, the whole memory is dropped and filled again.
 const REMEMBERED: usize = 10_000;
@@ -24,7 +25,7 @@ pub const KEY_PREFIX: &str = "spk_";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caller {
     pub tenant: TenantNo,
-    pub role: Role,
+    pub roles: Roles,
     /// The one webhook a subscriber is bound to.
     pub webhook: Option<WebhookId>,
     /// For the audit log: the client's id, or how else it came.
@@ -44,6 +45,10 @@ pub enum ClientRefused {
     NeedsWebhook,
     #[error("only a subscriber is bound to a webhook")]
     NotASubscriber,
+    #[error("a subscriber has no other role")]
+    MoreThanSubscriber,
+    #[error("there is no such tenant")]
+    NoTenant,
     #[error("a client's name must be 1 to 128 bytes")]
     Name,
     #[error(transparent)]
@@ -74,9 +79,21 @@ impl ClientCache {
         }
     }
 
+    /// After a deletion: whose key still works is asked of the store again.
+    pub(super) fn forget(&self) {
+        let mut known = self.known();
+        known.clients.clear();
+        known.deletions += 1;
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A prefix that scanners know, and 256 random bits.
+pub(super) fn new_key(clock: &dyn Clock, prefix: &str) -> String {
+    format!("{prefix}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(clock.bytes32()))
 }
 
 pub fn hash(key: &str) -> [u8; 32] {
@@ -94,7 +111,7 @@ impl App {
             let tenant = self.default_tenant().await?;
             return Ok(Some(Caller {
                 tenant,
-                role: Role::Admin,
+                roles: Role::Admin.into(),
                 webhook: None,
                 who: "bootstrap key".into(),
             }));
@@ -121,51 +138,52 @@ impl App {
             return Ok(None);
         }
         let who = format!("client {}", client.id);
-        Ok(Some(Caller { tenant: client.tenant, role: client.role, webhook: client.webhook, who }))
+        Ok(Some(Caller { tenant: client.tenant, roles: client.roles, webhook: client.webhook, who }))
     }
 
     pub async fn create_client(
         &self,
         tenant: TenantNo,
         name: &str,
-        role: Role,
+        roles: impl Into<Roles>,
         webhook: Option<WebhookId>,
         expires_at: Option<Timestamp>,
     ) -> Result<NewClient, ClientRefused> {
+        let roles = roles.into();
         if name.is_empty() || name.len() > bound::CLIENT_NAME_BYTES {
             return Err(ClientRefused::Name);
         }
-        match (role, webhook) {
-            (Role::Subscriber, None) => return Err(ClientRefused::NeedsWebhook),
-            (Role::Subscriber, Some(id)) if self.store.webhook(tenant, id).await?.is_none() => {
+        match (roles.has(Role::Subscriber), webhook) {
+            (true, _) if !roles.is_only(Role::Subscriber) => return Err(ClientRefused::MoreThanSubscriber),
+            (true, None) => return Err(ClientRefused::NeedsWebhook),
+            (true, Some(id)) if self.store.webhook(tenant, id).await?.is_none() => {
                 return Err(ClientRefused::NeedsWebhook);
             }
-            (Role::Subscriber, Some(_)) | (_, None) => {}
-            (_, Some(_)) => return Err(ClientRefused::NotASubscriber),
+            (true, Some(_)) | (false, None) => {}
+            (false, Some(_)) => return Err(ClientRefused::NotASubscriber),
         }
-        let random = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.clock.bytes32());
-        let key = format!("{KEY_PREFIX}{random}");
+        let key = new_key(self.clock.as_ref(), KEY_PREFIX);
         let now = self.clock.now();
         let client = Client {
             id: ClientId::new(now, self.clock.chance()),
             tenant,
             name: name.into(),
-            role,
+            roles,
             webhook,
             key_hash: hash(&key),
             created_at: now,
             expires_at,
         };
-        self.store.create_client(client.clone()).await?;
+        if !self.store.create_client(client.clone()).await? {
+            return Err(ClientRefused::NoTenant);
+        }
         Ok(NewClient { client, key: Secret::new(key) })
     }
 
     /// Takes effect at once. `false`: the tenant has no such client.
     pub async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError> {
         let deleted = self.store.delete_client(tenant, id).await?;
-        let mut known = self.clients.known();
-        known.clients.clear();
-        known.deletions += 1;
+        self.clients.forget();
         Ok(deleted)
     }
 }

@@ -10,6 +10,7 @@ pub mod events;
 pub mod gate;
 pub mod keys;
 pub mod lanes;
+pub mod operators;
 pub mod registry;
 pub mod samples;
 pub mod starts;

@@ -122,6 +122,10 @@ impl TenantEntry {
         self.state().targets.get(&webhook).cloned()
     }
 
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.state().targets.values().cloned().collect()
+    }
+
     pub fn target_by_id(&self, id: WebhookId) -> Option<Arc<Target>> {
         let state = self.state();
         state.by_id.get(&id).and_then(|no| state.targets.get(no)).cloned()

@@ -3,11 +3,16 @@
 use sealpost_core::id::{TenantId, TenantNo};
 use sealpost_core::limits as bound;
 use sealpost_core::tenant::{DEFAULT_TENANT, Retention, Subdomain, Tenant};
+use sealpost_core::time::Timestamp;
 use sealpost_store::StoreError;
 use sealpost_store::registry::NewTenant;
 
 use super::App;
+use super::erasures::EraseWhat;
 use super::keys::new_key;
+
+/// 9999-12-31, the last day that a timestamp can be written of.
+const END_OF_TIME_MS: i64 = 253_402_300_799_999;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TenantRefused {
@@ -15,6 +20,10 @@ pub enum TenantRefused {
     Taken(Subdomain),
     #[error("a tenant's name must be 1 to 128 bytes")]
     Name,
+    #[error("tenant `default` stays as long as the store does")]
+    Default,
+    #[error("there is no such tenant")]
+    NotFound,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -42,6 +51,33 @@ impl App {
             ],
         };
         self.store.create_tenant(new).await?.ok_or(TenantRefused::Taken(subdomain))
+    }
+
+    pub async fn tenant_by_id(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
+        Ok(self.store.tenants().await?.into_iter().find(|tenant| tenant.id == id))
+    }
+
+    /// When this returns, none of its keys works, nothing of it begins to be sent, and none of its payloads opens. Its
+    /// metadata goes in its time.
+    pub async fn delete_tenant(&self, tenant: &Tenant, who: &str) -> Result<(), TenantRefused> {
+        if tenant.subdomain.as_str() == DEFAULT_TENANT {
+            return Err(TenantRefused::Default);
+        }
+        let entry = self.tenant(tenant.no).await?;
+        let now = self.clock.now();
+        let _alone = entry.changing.lock().await;
+        self.store.delete_tenant(tenant.no, now).await?.ok_or(TenantRefused::NotFound)?;
+        self.clients.forget();
+        self.store.audit(tenant.no, who.into(), "delete tenant".into(), tenant.id.to_string(), now).await?;
+        let targets = entry.targets();
+        self.registry.refresh_after_change(&entry).await?;
+        for target in targets {
+            self.silence(&target).await?;
+        }
+        let all =
+            EraseWhat::Range { from: Timestamp::from_millis(0), to: Timestamp::from_millis(END_OF_TIME_MS) };
+        self.erase(tenant.no, all, who).await?;
+        Ok(())
     }
 
     pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {

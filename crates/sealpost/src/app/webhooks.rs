@@ -188,7 +188,7 @@ impl App {
 
     /// After a change: waits for the writes that were let through before it, and gives back what is parked, which is of
     /// the state before.
-    async fn silence(&self, target: &Target) -> Result<(), StoreError> {
+    pub(super) async fn silence(&self, target: &Target) -> Result<(), StoreError> {
         target.gate.settled().await;
         self.unpark(self.lanes.withdraw(Some(target.webhook.no), |_| true)).await
     }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use sealpost_core::id::{ClientId, WebhookId};
-use sealpost_core::role::Role;
+use sealpost_core::role::Roles;
 use sealpost_core::tenant::DEFAULT_TENANT;
 use sealpost_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
@@ -29,9 +29,10 @@ enum ClientCommand {
     Create {
         /// What it is for
         name: String,
-        /// admin, issuer, managed-issuer, publisher, auditor, subscriber, verifier, dts-provider or dts-consumer
-        #[arg(long)]
-        role: Role,
+        /// admin, issuer, managed-issuer, publisher, auditor, subscriber, verifier, dts-provider or dts-consumer;
+        /// several separated by commas
+        #[arg(long, value_name = "ROLE[,ROLE]")]
+        role: Roles,
         /// The one webhook a subscriber may see
         #[arg(long, value_name = "ID", required_if_eq("role", "subscriber"))]
         webhook: Option<WebhookId>,
@@ -54,7 +55,7 @@ enum ClientCommand {
     },
 }
 
-fn expires(text: &str) -> Result<Expires, String> {
+pub(super) fn expires(text: &str) -> Result<Expires, String> {
     let at = || Timestamp::parse(text).map(Expires::At);
     text.parse::<Span>()
         .map(Expires::After)
@@ -66,7 +67,7 @@ pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
     let tenant = args.tenant;
     let (call, output) = match args.command {
         ClientCommand::Create { name, role, webhook, expires, output } => {
-            (AdminCall::ClientCreate { tenant, name, role, webhook, expires }, output)
+            (AdminCall::ClientCreate { tenant, name, roles: role, webhook, expires }, output)
         }
         ClientCommand::List { output } => (AdminCall::ClientList { tenant }, output),
         ClientCommand::Delete { id, output } => (AdminCall::ClientDelete { tenant, id }, output),
@@ -99,11 +100,11 @@ fn table(clients: &[ClientView]) -> String {
         [
             client.id.to_string(),
             output::safe(&client.name).into_owned(),
-            client.role.to_string(),
+            client.roles.to_string(),
             client.webhook.map_or("-".into(), |id| id.to_string()),
             output::clock(client.created_at),
             client.expires_at.map_or("never".into(), output::clock),
         ]
     });
-    output::table(&["id", "name", "role", "webhook", "created", "expires"], rows)
+    output::table(&["id", "name", "roles", "webhook", "created", "expires"], rows)
 }

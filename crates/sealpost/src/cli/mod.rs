@@ -1,11 +1,12 @@
 //! The command line: every command on one page, and what each ends with.
 //!
 //! A command's `run` gives nothing or a [`Failure`]: one sentence for the screen, one code for scripts. Commands of
-//! the operator (`tenant`, `client`, `key`, `erase`, `backup`, `doctor`) work on the data folder, through the admin
+//! the operator (`tenant`, `client`, `key`, `erase`, `backup`, `doctor`, `bootstrap`) work on the data folder, through the admin
 //! socket if a server holds it; commands of publishers and receivers call the API.
 
 mod admin;
 mod backup;
+mod bootstrap;
 pub mod client;
 mod clients;
 mod completions;
@@ -67,7 +68,7 @@ enum Command {
     Delivery(delivery::DeliveryArgs),
     /// Verify a received request offline
     Verify(verify::VerifyArgs),
-    /// Create and list tenants
+    /// Create, list, show and delete tenants
     Tenant(tenant::TenantArgs),
     /// Create, list and delete API keys
     Client(clients::ClientArgs),
@@ -89,8 +90,8 @@ enum Command {
     Copy(NotYet),
     #[command(hide = true)]
     Audit(NotYet),
-    #[command(hide = true)]
-    Bootstrap(NotYet),
+    /// Make the first operator
+    Bootstrap(bootstrap::BootstrapArgs),
 }
 
 /// A name that is kept for a later release; whatever follows it is refused with it.
@@ -171,7 +172,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
         Command::Copy(args) => args.refuse("copy"),
         Command::Audit(args) => args.refuse("audit"),
-        Command::Bootstrap(args) => args.refuse("bootstrap"),
+        Command::Bootstrap(args) => bootstrap::run(args).await,
     }
 }
 
@@ -244,7 +245,7 @@ mod tests {
             "copy",
             "audit",
             "doctor",
-            "bootstrap",
+            "bootstrap operator",
             "openapi",
             "completions",
         ] {
@@ -254,14 +255,11 @@ mod tests {
 
     #[test]
     fn what_is_not_in_this_release_is_refused_by_name() {
-        for line in
-            ["sealpost copy --from a --to b", "sealpost audit", "sealpost bootstrap operator --name x"]
-        {
+        for line in ["sealpost copy --from a --to b", "sealpost audit"] {
             let parsed = Cli::try_parse_from(line.split(' ')).expect("the name is known");
             let refused = match parsed.command {
                 Command::Copy(args) => args.refuse("copy"),
                 Command::Audit(args) => args.refuse("audit"),
-                Command::Bootstrap(args) => args.refuse("bootstrap"),
                 other => panic!("{other:?}"),
             };
             let failure = refused.expect_err("must be refused");

@@ -1,4 +1,4 @@
-//! `sealpost tenant create|list`
+//! `sealpost tenant create|list|get|delete`
 
 use clap::{Args, Subcommand};
 use sealpost_core::tenant::{Retention, Subdomain};
@@ -6,8 +6,9 @@ use sealpost_core::time::Span;
 use serde_json::json;
 
 use super::client::Failure;
+use super::confirm::confirm;
 use super::output::{self, OutputArgs};
-use super::{NotYet, StoreArgs, admin};
+use super::{StoreArgs, admin};
 use crate::app::admin::{AdminAnswer, AdminCall, RetentionView, TenantView};
 
 #[derive(Debug, Args)]
@@ -44,10 +45,23 @@ enum TenantCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    #[command(hide = true)]
-    Get(NotYet),
-    #[command(hide = true)]
-    Delete(NotYet),
+    /// Show a tenant
+    Get {
+        /// Its name below the base domain
+        subdomain: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Delete a tenant: its keys stop working, its webhooks stop, its payloads are destroyed
+    Delete {
+        /// Its name below the base domain, which nobody will get again
+        subdomain: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 pub(super) async fn run(args: TenantArgs) -> Result<(), Failure> {
@@ -62,14 +76,26 @@ pub(super) async fn run(args: TenantArgs) -> Result<(), Failure> {
             (AdminCall::TenantCreate { name, subdomain, retention }, output)
         }
         TenantCommand::List { output } => (AdminCall::TenantList, output),
-        TenantCommand::Get(args) => return args.refuse("tenant get"),
-        TenantCommand::Delete(args) => return args.refuse("tenant delete"),
+        TenantCommand::Get { subdomain, output } => (AdminCall::TenantGet { tenant: subdomain }, output),
+        TenantCommand::Delete { subdomain, yes, output } => {
+            let shown = output::safe(&subdomain).into_owned();
+            let warning = format!(
+                "The keys of tenant `{shown}` stop working, its webhooks stop, its payloads are destroyed, and nobody gets \
+                 its name again."
+            );
+            confirm(yes, &warning, &format!("Delete tenant `{shown}`?"))?;
+            (AdminCall::TenantDelete { tenant: subdomain }, output)
+        }
     };
     match admin::ask(&args.store, call).await? {
         AdminAnswer::Tenant(tenant) if output.json => output::json(&json!(tenant)),
         AdminAnswer::Tenant(tenant) => output::line(table(&[tenant])),
         AdminAnswer::Tenants(tenants) if output.json => output::json(&json!({ "data": tenants })),
         AdminAnswer::Tenants(tenants) => output::line(table(&tenants)),
+        AdminAnswer::TenantDeleted { tenant } if output.json => {
+            output::json(&json!({ "tenant": tenant, "deleted": true }))
+        }
+        AdminAnswer::TenantDeleted { tenant } => output::line(format!("deleted {}", output::safe(&tenant))),
         other => Err(admin::unexpected(&other)),
     }
 }

@@ -7,6 +7,7 @@ mod bodies;
 mod deliveries;
 mod event_types;
 mod events;
+mod management;
 mod operations;
 mod publish;
 mod settings;

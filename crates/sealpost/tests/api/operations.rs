@@ -53,7 +53,10 @@ async fn metrics_count_and_name_no_url() {
         assert!(!text.contains(private), "{private} is in\n{text}");
     }
     assert_eq!(fetch("/livez").await.0, 404, "the metrics listener serves nothing else");
-    assert_eq!(world.get("/metrics").await.to_string(), "401 [text/plain] Unauthorized");
+    assert_eq!(world.get("/metrics").await.to_string(), "403 [text/plain]", "a tenant's key");
+    let operator = world.operator().await;
+    let answer = world.call(get("/metrics").by(&operator)).await;
+    assert!(answer.text().contains("sealpost_store_commits_total"), "{answer}");
 }
 
 #[tokio::test]

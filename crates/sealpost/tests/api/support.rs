@@ -92,6 +92,11 @@ impl World {
         made.key.reveal().clone()
     }
 
+    /// A fresh operator's key.
+    pub(crate) async fn operator(&self) -> String {
+        self.app.create_operator("ops", None).await.unwrap().key.reveal().clone()
+    }
+
     /// So that what is made next is newer.
     pub(crate) fn tick(&self) {
         self.clock.advance(Duration::from_millis(1));

@@ -3,9 +3,9 @@
 use expect_test::expect;
 use sealpost_core::id::WebhookId;
 use sealpost_core::role::Role;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{ABSENT, DOCUMENT, Said, World, call, get};
+use crate::support::{ABSENT, DOCUMENT, Said, World, call, get, post};
 
 /// Every listed operation: method, path with something in its parameters, roles; no roles means public.
 fn operations() -> Vec<(String, String, Vec<String>, Value)> {
@@ -14,11 +14,11 @@ fn operations() -> Vec<(String, String, Vec<String>, Value)> {
         for (method, operation) in item.as_object().unwrap() {
             let Some(roles) = operation["x-required-roles"].as_array() else { continue };
             let roles = roles.iter().map(|role| role.as_str().unwrap().to_owned()).collect();
-            let path = path.replace("{id}", ABSENT).replace("{name}", "absent");
+            let path = path.replace("{id}", ABSENT).replace("{clientId}", ABSENT).replace("{name}", "absent");
             all.push((method.to_uppercase(), path, roles, operation.clone()));
         }
     }
-    assert_eq!(all.len(), 30);
+    assert_eq!(all.len(), 37);
     all
 }
 
@@ -31,6 +31,7 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
         let bound = (role == Role::Subscriber).then_some(webhook);
         keys.push((role.as_str(), world.key(role, bound).await));
     }
+    let operator = world.operator().await;
     for (method, path, roles, operation) in operations() {
         let public = operation["security"] == serde_json::json!([]);
         for base in ["", "/core"] {
@@ -39,6 +40,12 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
             }
             let path = format!("{base}{path}");
             let nobody = world.call(call(&method, &path).by_nobody()).await;
+            let operator_only = !public && roles.is_empty();
+            let by_operator = world.call(call(&method, &path).by(&operator)).await;
+            assert!(
+                public || (by_operator.status == 401) != operator_only && by_operator.status != 403,
+                "{method} {path} by an operator: {by_operator}"
+            );
             let unknown = world.call(call(&method, &path).by("spk_unknown")).await;
             if public {
                 assert!(nobody.status < 400, "{method} {path}: {nobody}");
@@ -51,8 +58,6 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
             for (role, key) in &keys {
                 let answer = world.call(call(&method, &path).by(key)).await;
                 match answer.status {
-                    // Metrics need an operator, which none of these is.
-                    401 => assert_eq!(path, "/metrics"),
                     403 => {
                         assert!(!roles.iter().any(|r| r == role), "{method} {path} refuses {role}");
                         assert_eq!(answer.to_string(), "403 [text/plain]");
@@ -64,11 +69,93 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
     }
 }
 
+/// A body that the call would take if its id were known.
+fn body_of(operation: &str) -> Option<Value> {
+    let webhook = json!({"events": ["did_create"], "url": "https://example.com/x"});
+    Some(match operation {
+        "updateWebhook" => webhook,
+        "putSettings" | "testWebhook" | "rotateSecret" => json!({}),
+        "redeliverAll" => json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z"}),
+        "putEventType" => json!({"description": "changed"}),
+        "createClient" => json!({"name": "n", "roles": ["admin"]}),
+        _ => return None,
+    })
+}
+
+/// Every route with an id x the tenant's own, another tenant's, one that nothing has: what is another's answers exactly
+/// as what is not there, and is not changed by being asked for.
+#[tokio::test]
+async fn what_is_another_tenants_answers_as_what_is_not_there() {
+    let world = World::new().await;
+    let webhook = world.webhook(&["did_create"]).await;
+    let event = world.publish(json!({"type": "did_create", "payload": {"did": "d"}})).await;
+    let delivery = world.newest_delivery("limit=1").await;
+    world.call(post("/v1/webhooks/event-types", json!({"name": "ours.only"}))).await;
+    let other = world.app.create_tenant("b", "b".parse().unwrap(), Default::default()).await.unwrap();
+    let stranger = world.app.create_client(other.no, "a", Role::Admin, None, None).await.unwrap();
+    let stranger = stranger.key.reveal();
+    let state = async || {
+        let mut state = Vec::new();
+        for path in [
+            format!("/v1/webhooks/{webhook}"),
+            format!("/v1/webhooks/{webhook}/settings"),
+            format!("/v1/webhooks/{webhook}/secret"),
+            format!("/v1/webhooks/events/{event}?include=payload"),
+            format!("/v1/webhooks/deliveries/{delivery}"),
+            "/v1/webhooks/deliveries".to_owned(),
+            "/v1/webhooks/event-types/ours.only".to_owned(),
+        ] {
+            state.push(world.get(&path).await.to_string());
+        }
+        state
+    };
+    let before = state().await;
+    let mut asked = 0;
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        let own = match path.split('/').nth(3) {
+            _ if path.starts_with("/v1/tenants") => continue,
+            Some("{id}") => &webhook,
+            Some("events") => &event,
+            Some("deliveries") => &delivery,
+            _ => "ours.only",
+        };
+        for (method, operation) in item.as_object().unwrap() {
+            let Some(name) = operation["operationId"].as_str().filter(|_| path.contains('{')) else {
+                continue;
+            };
+            let answer = async |id: &str| {
+                let path = path.replace("{id}", id).replace("{name}", id);
+                let mut call = call(&method.to_uppercase(), &path).by(stranger);
+                if let Some(body) = body_of(name) {
+                    call = call.json(&body);
+                }
+                world.call(call).await.to_string().replace(id, "ID")
+            };
+            let absent = if own == "ours.only" { "ours.none" } else { ABSENT };
+            let (foreign, absent) = (answer(own).await, answer(absent).await);
+            assert_eq!(foreign, absent, "{name}");
+            assert!(foreign.starts_with("404 "), "{name}: {foreign}");
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 17);
+    assert_eq!(state().await, before);
+    // A foreign id in a query or body finds nothing either.
+    for (own, absent) in [("webhookId", &webhook), ("eventId", &event)] {
+        let path = |id: &str| format!("/v1/webhooks/deliveries?{own}={id}");
+        let foreign = world.call(get(&path(absent)).by(stranger)).await.to_string();
+        assert_eq!(foreign, world.call(get(&path(ABSENT)).by(stranger)).await.to_string());
+    }
+    let erased = world.call(post("/v1/webhooks/erasures", json!({"eventIds": [event]})).by(stranger)).await;
+    assert_eq!(erased.json()["count"], 0);
+    assert_eq!(state().await, before);
+}
+
 #[test]
 fn who_may_call_what() {
     let mut said = Said::default();
     for (method, path, roles, _) in operations() {
-        let path = path.replace(ABSENT, "{id}").replace("absent", "{name}");
+        let path = path.replacen(ABSENT, "{id}", 1).replace(ABSENT, "{clientId}").replace("absent", "{name}");
         said.line(format!("{method} {path}: {}", roles.join(" ")));
     }
     said.is(expect![[r#"
@@ -98,6 +185,13 @@ fn who_may_call_what() {
         GET /v1/webhooks/event-types/{name}: admin issuer managed-issuer publisher auditor
         PUT /v1/webhooks/event-types/{name}: admin
         DELETE /v1/webhooks/event-types/{name}: admin
+        POST /v1/tenants:
+        GET /v1/tenants:
+        GET /v1/tenants/{id}:
+        DELETE /v1/tenants/{id}:
+        GET /v1/tenants/{id}/clients:
+        POST /v1/tenants/{id}/clients:
+        DELETE /v1/tenants/{id}/clients/{clientId}:
         GET /livez:
         GET /readyz:
         GET /openapi.json:
@@ -135,7 +229,7 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         GET /v1/webhooks/: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /core/livez: 404 {"code":"NotFound","message":"Resource Not Found"}
         POST /oauth/token: 404 {"code":"NotFound","message":"Resource Not Found"}
-        GET /v1/tenants: 404 {"code":"NotFound","message":"Resource Not Found"}
+        GET /v1/tenants: 401 [text/plain] Unauthorized
         GET /webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /v1/config/domain: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /v1/events: 404 {"code":"NotFound","message":"Resource Not Found"}

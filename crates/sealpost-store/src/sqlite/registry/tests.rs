@@ -131,7 +131,7 @@ async fn tenants_and_clients_are_found_by_what_is_unique() {
         id: ClientId::from_bytes([1; 16]),
         tenant: other.no,
         name: "c".into(),
-        role: sealpost_core::role::Role::ManagedIssuer,
+        roles: sealpost_core::role::Role::ManagedIssuer.into(),
         webhook: Some(WebhookId::from_bytes([2; 16])),
         key_hash: [3; 32],
         created_at: at(0),

@@ -126,7 +126,9 @@ fn insert(
     sealed: &[u8],
 ) -> Result<Option<Webhook>, WriteError> {
     let counted = conn
-        .prepare_cached("UPDATE tenant SET webhooks = webhooks + 1 WHERE no = ?1 AND webhooks < ?2")?
+        .prepare_cached(
+            "UPDATE tenant SET webhooks = webhooks + 1 WHERE no = ?1 AND webhooks < ?2 AND deleted_at IS NULL",
+        )?
         .execute((new.tenant.0, WEBHOOKS_PER_TENANT as i64))?;
     if counted == 0 {
         return Ok(None);
@@ -217,6 +219,10 @@ fn update(
     Ok(Some(found))
 }
 
+/// Takes (what it is found by, the time, the registry version).
+pub(super) const BURY: &str = "UPDATE webhook SET deleted_at = ?2, lane_epoch = lane_epoch + 1, version = ?3, \
+                               url = '', url_shown = '', sealed = x''";
+
 /// The column `retention` stays: it still says what becomes of payloads whose last delivery is in flight.
 fn bury(
     conn: &Connection,
@@ -228,11 +234,7 @@ fn bury(
     let Some(found) = find(conn, tenant, id)? else { return Ok(None) };
     let no = found.get().no;
     let version = raise_version(conn, ctx, tenant)?;
-    conn.prepare_cached(
-        "UPDATE webhook SET deleted_at = ?2, lane_epoch = lane_epoch + 1, version = ?3, url = '', url_shown = '', \
-         sealed = x'' WHERE no = ?1",
-    )?
-    .execute((no.0, now.millis(), version))?;
+    conn.prepare_cached(&format!("{BURY} WHERE no = ?1"))?.execute((no.0, now.millis(), version))?;
     conn.prepare_cached("UPDATE tenant SET webhooks = webhooks - 1 WHERE no = ?1")?.execute([tenant.0])?;
     mark_stale(conn, no, true)?;
     Ok(Some(found))

@@ -135,7 +135,7 @@ pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
     if call.bound_to()?.is_some_and(|own| own != detail.delivery.webhook) {
         return Err(call.no_such());
     }
-    let excerpts = call.caller()?.role != Role::Auditor;
+    let excerpts = !call.caller()?.roles.is_only(Role::Auditor);
     answer::ok(&Shown::detailed(&detail, excerpts))
 }
 

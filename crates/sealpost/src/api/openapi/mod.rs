@@ -6,6 +6,7 @@ mod event_types;
 mod events;
 mod received;
 mod settings;
+mod tenants;
 mod webhooks;
 
 use sealpost_core::limits as bound;
@@ -43,7 +44,7 @@ pub fn document() -> Value {
             "schemas": schemas(),
             "responses": refusals(),
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `spk_...`"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `spk_...`; an operator's, `spo_...`, for the calls of the operator"},
             },
         },
     })
@@ -85,7 +86,7 @@ fn operation(route: &Route) -> Value {
     match route.needs {
         Permission::Public => drop(operation.insert("security".into(), json!([]))),
         Permission::Operate => {
-            let says = "Needs an operator credential; this release has none and serves it on `SEALPOST_METRICS_LISTEN`.";
+            let says = "Needs an operator's key (`sealpost bootstrap operator`).";
             operation.insert("description".into(), says.into());
         }
         _ => {}
@@ -110,7 +111,9 @@ fn operation(route: &Route) -> Value {
 
 /// The noun a call is about.
 fn tag(route: &Route) -> &'static str {
-    let Some(below) = route.path.strip_prefix(WEBHOOKS) else { return "operations" };
+    let Some(below) = route.path.strip_prefix(WEBHOOKS) else {
+        return if route.path.starts_with("/v1/tenants") { "tenants" } else { "operations" };
+    };
     match below.split('/').nth(1) {
         Some("events" | "erasures") => "events",
         Some("deliveries") => "deliveries",
@@ -237,6 +240,7 @@ fn schemas() -> Value {
         deliveries::schemas(),
         settings::schemas(),
         event_types::schemas(),
+        tenants::schemas(),
     ];
     Value::Object(all.into_iter().flatten().map(|(name, schema)| (name.to_owned(), schema)).collect())
 }

@@ -1,0 +1,57 @@
+//! Deleting a tenant: one transaction after which nothing of it can be called, changed or accepted.
+//!
+//! Its webhooks are buried as each would be by itself, so their pending deliveries end as cancelled. Events and
+//! deliveries stay for their time; whoever wants the payloads gone erases them besides.
+
+use rusqlite::Connection;
+
+use sealpost_core::id::TenantNo;
+use sealpost_core::time::Timestamp;
+
+use super::raise_version;
+use super::webhooks::BURY;
+use crate::error::StoreError;
+use crate::registry::DeletedTenant;
+use crate::sqlite::SqliteStore;
+use crate::sqlite::context::WriterCtx;
+use crate::sqlite::rows;
+use crate::sqlite::writer::{Cost, Kind, WriteError};
+
+impl SqliteStore {
+    pub(super) async fn bury_tenant(
+        &self,
+        tenant: TenantNo,
+        now: Timestamp,
+    ) -> Result<Option<DeletedTenant>, StoreError> {
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| bury(conn, ctx, tenant, now);
+        self.writer.run(Kind::Registry, Cost::rows(16), write).await
+    }
+}
+
+fn bury(
+    conn: &Connection,
+    ctx: &mut WriterCtx,
+    tenant: TenantNo,
+    now: Timestamp,
+) -> Result<Option<DeletedTenant>, WriteError> {
+    let marked = conn
+        .prepare_cached(
+            "UPDATE tenant SET deleted_at = ?2, webhooks = 0 WHERE no = ?1 AND deleted_at IS NULL",
+        )?
+        .execute((tenant.0, now.millis()))?;
+    if marked == 0 {
+        return Ok(None);
+    }
+    // The accepting transaction takes a raised version for a reason to look again, and then finds the tenant gone.
+    let version = raise_version(conn, ctx, tenant)?;
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO stale_lane (webhook, reason) \
+         SELECT no, ?2 FROM webhook WHERE tenant = ?1 AND deleted_at IS NULL",
+    )?
+    .execute((tenant.0, rows::stale_reason(true).code()))?;
+    let webhooks = conn
+        .prepare_cached(&format!("{BURY} WHERE tenant = ?1 AND deleted_at IS NULL"))?
+        .execute((tenant.0, now.millis(), version))?;
+    let clients = conn.prepare_cached("DELETE FROM client WHERE tenant = ?1")?.execute([tenant.0])?;
+    Ok(Some(DeletedTenant { webhooks: webhooks as u64, clients: clients as u64 }))
+}
