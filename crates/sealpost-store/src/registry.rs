@@ -124,6 +124,7 @@ pub trait Registry: Send + Sync {
     /// `false` if there is none of this id in the tenant.
     async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError>;
     async fn clients(&self, tenant: TenantNo) -> Result<Vec<Client>, StoreError>;
+    async fn client_by_id(&self, id: ClientId) -> Result<Option<Client>, StoreError>;
     async fn client_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Client>, StoreError>;
 
     async fn create_operator(&self, operator: Operator) -> Result<(), StoreError>;
@@ -171,6 +172,16 @@ pub trait Registry: Send + Sync {
         ring: KeyRing,
         decided_on_version: i64,
     ) -> Result<bool, StoreError>;
+
+    /// The keys that sign access tokens, for all tenants: current ones and retired ones, newest first.
+    async fn token_keys(&self) -> Result<KeyRing, StoreError>;
+    /// `fresh` signs from now on; whichever signed retires; those retired before `forget` go.
+    async fn add_token_key(
+        &self,
+        fresh: KeyRecord,
+        now: Timestamp,
+        forget: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Everything that changed after `since`; 0 gives all there is.
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError>;

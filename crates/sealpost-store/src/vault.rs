@@ -71,9 +71,35 @@ impl Vault {
         Ok(Arc::new(TenantKey::new(tenant, Zeroizing::new(bytes))))
     }
 
+    /// Seals a secret of the installation itself, which is no tenant's.
+    pub fn seal_own(&self, table: &str, row: &[u8], column: &str, plaintext: &[u8]) -> Vec<u8> {
+        seal_with_salt(self.master.bytes(), &own_place(table, row, column), plaintext, &new_salt())
+    }
+
+    pub fn open_own(
+        &self,
+        table: &str,
+        row: &[u8],
+        column: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        open_with_salt(
+            self.master.bytes(),
+            &own_place(table, row, column),
+            sealed,
+            "secret of the installation",
+        )
+        .map(Zeroizing::new)
+    }
+
     fn wrap(&self, tenant: TenantId, key: &[u8; 32]) -> Vec<u8> {
         seal_with_salt(self.master.bytes(), &tenant_key_place(&tenant), key, &new_salt())
     }
+}
+
+/// Begins as no tenant's place does.
+fn own_place<'a>(table: &'a str, row: &'a [u8], column: &'a str) -> [&'a [u8]; 4] {
+    [b"installation", table.as_bytes(), row, column.as_bytes()]
 }
 
 fn tenant_key_place(tenant: &TenantId) -> [&[u8]; 4] {

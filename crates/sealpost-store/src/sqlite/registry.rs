@@ -5,6 +5,7 @@
 
 mod operators;
 mod tenants;
+mod token_keys;
 mod webhooks;
 
 pub(crate) use webhooks::{LaneFacts, lane_facts};
@@ -108,6 +109,15 @@ impl Registry for SqliteStore {
                 "SELECT {CLIENT_COLUMNS} FROM client WHERE tenant = ?1 ORDER BY created_at, id"
             ))?;
             statement.query_and_then([tenant.0], client)?.collect()
+        };
+        self.readers.run(read).await
+    }
+
+    async fn client_by_id(&self, id: ClientId) -> Result<Option<Client>, StoreError> {
+        let read = move |conn: &Connection| {
+            let mut statement =
+                conn.prepare_cached(&format!("SELECT {CLIENT_COLUMNS} FROM client WHERE id = ?1"))?;
+            statement.query_and_then([id.bytes()], client)?.next().transpose()
         };
         self.readers.run(read).await
     }
@@ -234,6 +244,19 @@ impl Registry for SqliteStore {
             Ok(same)
         };
         self.writer.run(Kind::Registry, Cost::rows(8), write).await
+    }
+
+    async fn token_keys(&self) -> Result<KeyRing, StoreError> {
+        self.read_token_keys().await
+    }
+
+    async fn add_token_key(
+        &self,
+        fresh: KeyRecord,
+        now: Timestamp,
+        forget: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.insert_token_key(fresh, now, forget).await
     }
 
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError> {

@@ -3,7 +3,7 @@
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::{EventType, Origin};
 use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, WebhookId};
-use sealpost_core::key_ring::{KeyRing, KeyState};
+use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
 use sealpost_core::minimise::SummaryForm;
 use sealpost_core::role::{Role, Roles};
 use sealpost_core::secret::Secret;
@@ -49,6 +49,8 @@ pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Back
 
     assert_eq!(store.client_by_key_hash([2; 32]).await.unwrap(), Some(subscriber.clone()));
     assert_eq!(store.client_by_key_hash([3; 32]).await.unwrap(), None);
+    assert_eq!(store.client_by_id(subscriber.id).await.unwrap(), Some(subscriber.clone()));
+    assert_eq!(store.client_by_id(ClientId::from_bytes([3; 16])).await.unwrap(), None);
     assert_eq!(store.clients(world.tenant.no).await.unwrap().len(), 2);
 
     let (other, _) = world.other_tenant().await;
@@ -95,6 +97,26 @@ pub(crate) async fn operators_are_found_by_their_key_and_gone_when_deleted<B: Ba
     assert!(store.delete_operator(operator(1).id).await.unwrap());
     assert!(!store.delete_operator(operator(1).id).await.unwrap());
     assert_eq!(store.operator_by_key_hash([1; 32]).await.unwrap(), None);
+}
+
+pub(crate) async fn token_keys_retire_one_after_the_other_and_are_forgotten<B: Backend>(world: World<B>) {
+    let key = |n: u8| KeyRecord {
+        kid: format!("kid {n}"),
+        public: [n; 32],
+        seed: Secret::new([n; 32]),
+        created_at: at(i64::from(n)),
+        state: KeyState::Current,
+    };
+    assert_eq!(world.store.token_keys().await.unwrap(), KeyRing::default());
+    for n in 1..=3 {
+        world.store.add_token_key(key(n), at(i64::from(n)), at(i64::from(n) - 1)).await.unwrap();
+    }
+    let world = world.reopen().await;
+    let retired = |n: u8| KeyRecord { state: KeyState::Retired { since: at(i64::from(n) + 1) }, ..key(n) };
+    assert_eq!(world.store.token_keys().await.unwrap().keys, [key(3), retired(2), retired(1)]);
+    world.store.add_token_key(key(9), at(9), at(3)).await.unwrap();
+    let left: Vec<_> = world.store.token_keys().await.unwrap().keys.into_iter().map(|key| key.kid).collect();
+    assert_eq!(left, ["kid 9", "kid 3", "kid 2"]);
 }
 
 pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backend>(world: World<B>) {

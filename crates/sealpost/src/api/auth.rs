@@ -1,4 +1,4 @@
-//! Who calls, and for which tenant: the API key, the host, the role.
+//! Who calls, and for which tenant: the API key or access token, the host, the roles.
 //!
 //! The credential names the tenant. A host `{tenant}.<base domain>` must name the same one; without a base domain
 //! any host is tenant `default`, and public calls take the tenant from the host alone.
@@ -8,15 +8,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use sealpost_core::id::TenantNo;
 use sealpost_core::role::Permission;
-use sealpost_core::tenant::DEFAULT_TENANT;
+use sealpost_core::tenant::{DEFAULT_TENANT, Tenant};
 
 use super::problem::Problem;
 use super::route::Route;
 use crate::app::App;
 use crate::app::clients::Caller;
 
-/// No key of ours is longer; the operator's own bootstrap key may be.
-const KEY_BYTES_MAX: usize = 1024;
+/// An access token has some 700 bytes; no key of ours is longer, the operator's own bootstrap key may be.
+const KEY_BYTES_MAX: usize = 4096;
 
 /// What the host of a request says about the tenant.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,14 @@ impl Host {
         match name.strip_suffix(&base).and_then(|rest| rest.strip_suffix('.')) {
             Some(label) => Host::Tenant(label.to_owned()),
             None => Host::Elsewhere,
+        }
+    }
+
+    /// The tenant that the host names; `None` if it names none by itself.
+    pub(super) async fn named(&self, app: &App) -> Result<Option<Tenant>, Problem> {
+        match self {
+            Host::Any | Host::Elsewhere => Ok(None),
+            Host::Tenant(label) => Ok(Some(app.tenant_by_name(label).await?.ok_or(Problem::not_found())?)),
         }
     }
 

@@ -14,6 +14,7 @@ mod fields;
 mod management;
 mod mattr;
 mod native;
+mod oauth;
 pub mod openapi;
 mod operations;
 mod problem;

@@ -77,6 +77,8 @@ pub(super) enum Takes {
     Optional(&'static str),
     /// Events in any of the four forms.
     Events,
+    /// A token request, as a form or as JSON; its refusals have OAuth's shape.
+    Token,
 }
 
 /// What a route answers when all is well.

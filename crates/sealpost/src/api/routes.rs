@@ -11,10 +11,10 @@ use sealpost_core::role::Role;
 use super::management::{clients, tenants};
 use super::mattr::{jwks, webhooks};
 use super::native::{deliveries, erasures, event_types, events, publish, secrets, settings};
-use super::operations;
 use super::route::Method::{Delete, Get, Post, Put};
-use super::route::Takes::{Events, Json, Optional};
+use super::route::Takes::{Events, Json, Optional, Token};
 use super::route::{Gives, Param, ParamKind, Route};
+use super::{oauth, operations};
 
 const fn gives(status: u16, schema: &'static str, about: &'static str) -> Gives {
     Gives { status, schema: Some(schema), about }
@@ -41,7 +41,7 @@ const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "On
 const PAGE: &[Param] = &[LIMIT, CURSOR];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 37] = [
+pub(super) static ROUTES: [Route; 40] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
@@ -119,6 +119,14 @@ pub(super) static ROUTES: [Route; 37] = [
         .takes(Json("ClientInput")).gives(&[gives(201, "NewClient", "Created; the secret is shown only now")]),
     Route::new(Delete, "/v1/tenants/{id}/clients/{clientId}", Operate, "deleteClient", "Delete a client; its secret stops working at once", |c| Box::pin(clients::delete(c)))
         .gives(EMPTY),
+
+    // OAuth 2.0
+    Route::new(Post, "/oauth/token", Public, "getToken", "Get an access token with a client's credentials", |c| Box::pin(oauth::token(c)))
+        .takes(Token).gives(&[gives(200, "Token", "Issued")]).fails(&[401, 404, 503]),
+    Route::new(Get, "/.well-known/jwks.json", Public, "getTokenJwks", "The keys that sign access tokens", |c| Box::pin(oauth::jwks(c)))
+        .gives(&[gives(200, "TokenJwks", "Signing key and retired ones")]).fails(&[503]),
+    Route::new(Get, "/.well-known/oauth-authorization-server", Public, "getTokenMetadata", "Where and how tokens are issued", |c| Box::pin(oauth::metadata(c)))
+        .gives(&[gives(200, "OAuthMetadata", "RFC 8414")]),
 
     // Operations
     Route::new(Get, "/livez", Public, "livez", "Whether the process answers", |c| Box::pin(operations::livez(c)))

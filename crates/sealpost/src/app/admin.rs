@@ -64,6 +64,8 @@ pub enum AdminCall {
         tenant: String,
         now: bool,
     },
+    /// The key that signs access tokens.
+    TokenKeyRotate,
     Erase {
         tenant: String,
         what: Erase,
@@ -290,6 +292,13 @@ impl App {
                 })?;
                 let kid = ring.current().map(|key| key.kid.clone()).unwrap_or_default();
                 self.audited(no, who, "rotate keys", kid).await?;
+                Ok(AdminAnswer::Keys(self.key_views(&ring)))
+            }
+            AdminCall::TokenKeyRotate => {
+                let ring = self.rotate_token_keys().await?;
+                let tenant = self.default_tenant().await?;
+                let kid = ring.current().map(|key| key.kid.clone()).unwrap_or_default();
+                self.audited(tenant, who, "rotate token keys", kid).await?;
                 Ok(AdminAnswer::Keys(self.key_views(&ring)))
             }
             AdminCall::Erase { tenant, what } => {

@@ -15,6 +15,7 @@ use sealpost_store::StoreError;
 use sealpost_store::registry::Client;
 
 use super::App;
+use super::tokens::looks_like_a_token;
 use crate::clock::Clock;
 
 /// Keys remembered; beyond, the whole memory is dropped and filled again.
@@ -63,10 +64,11 @@ pub struct ClientCache {
     pub(super) default_tenant: OnceLock<TenantNo>,
 }
 
-/// Clients by key hash, and how often clients were deleted: what was read before a deletion is not remembered after it.
+/// Clients by key hash and by id, and how often clients were deleted: what was read before a deletion is not remembered after it.
 #[derive(Debug, Default)]
 struct Known {
     clients: HashMap<[u8; 32], Client>,
+    by_id: HashMap<ClientId, Client>,
     deletions: u64,
 }
 
@@ -83,6 +85,7 @@ impl ClientCache {
     pub(super) fn forget(&self) {
         let mut known = self.known();
         known.clients.clear();
+        known.by_id.clear();
         known.deletions += 1;
     }
 
@@ -103,7 +106,7 @@ pub fn hash(key: &str) -> [u8; 32] {
 }
 
 impl App {
-    /// The caller behind a key; `None` if the key is unknown or expired.
+    /// The caller behind a key or an access token; `None` if it is unknown or expired.
     pub async fn authenticate(&self, key: &str) -> Result<Option<Caller>, StoreError> {
         let key_hash = hash(key);
         // Keys are found by the hash of 256 random bits: the time of the look-up says nothing about them.
@@ -115,6 +118,10 @@ impl App {
                 webhook: None,
                 who: "bootstrap key".into(),
             }));
+        }
+        if looks_like_a_token(key) {
+            let client = self.client_of_token(key).await?;
+            return Ok(client.and_then(|client| self.caller(client)));
         }
         let (known, deletions) = {
             let known = self.clients.known();
@@ -134,11 +141,36 @@ impl App {
                 client
             }
         };
-        if client.expires_at.is_some_and(|at| at <= self.clock.wall()) {
-            return Ok(None);
-        }
+        Ok(self.caller(client))
+    }
+
+    fn caller(&self, client: Client) -> Option<Caller> {
+        let expired = client.expires_at.is_some_and(|at| at <= self.clock.wall());
         let who = format!("client {}", client.id);
-        Ok(Some(Caller { tenant: client.tenant, roles: client.roles, webhook: client.webhook, who }))
+        let Client { tenant, roles, webhook, .. } = client;
+        (!expired).then_some(Caller { tenant, roles, webhook, who })
+    }
+
+    /// A client by its id, remembered like those found by their key.
+    pub(super) async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError> {
+        let (known, deletions) = {
+            let known = self.clients.known();
+            (known.by_id.get(&id).cloned(), known.deletions)
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = self.store.client_by_id(id).await?;
+        if let Some(client) = &found {
+            let mut known = self.clients.known();
+            if known.deletions == deletions {
+                if known.by_id.len() >= REMEMBERED {
+                    known.by_id.clear();
+                }
+                known.by_id.insert(id, client.clone());
+            }
+        }
+        Ok(found)
     }
 
     pub async fn create_client(

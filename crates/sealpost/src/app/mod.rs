@@ -15,6 +15,7 @@ pub mod registry;
 pub mod samples;
 pub mod starts;
 pub mod tenants;
+pub mod tokens;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub struct App {
     pub config: Arc<AppConfig>,
     pub starts: Arc<StartMarks>,
     clients: Arc<clients::ClientCache>,
+    tokens: Arc<tokens::Tokens>,
 }
 
 impl App {
@@ -80,6 +82,7 @@ impl App {
         let app = Self {
             registry: Arc::new(Registry::new(Arc::clone(&store))),
             clients: Arc::new(clients::ClientCache::new(config.bootstrap_api_key.as_ref())),
+            tokens: Arc::default(),
             config: Arc::new(config),
             starts: StartMarks::none(),
             store,

@@ -33,6 +33,9 @@ enum KeyCommand {
         /// Also if the next key has not been published for long
         #[arg(long)]
         now: bool,
+        /// Instead the key that signs access tokens, of all tenants; tokens that are out stay good for their life
+        #[arg(long, conflicts_with_all = ["now", "tenant"])]
+        tokens: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -50,7 +53,8 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
     let tenant = args.tenant;
     let (call, output) = match args.command {
         KeyCommand::List { output } => (AdminCall::KeyList { tenant }, output),
-        KeyCommand::Rotate { now, yes, output } => {
+        KeyCommand::Rotate { tokens: true, output, .. } => (AdminCall::TokenKeyRotate, output),
+        KeyCommand::Rotate { now, yes, output, .. } => {
             let warning =
                 if now { format!("{LOADED_ONCE}\n{LOADED_NOT_YET}") } else { LOADED_ONCE.to_owned() };
             confirm(yes, &warning, &format!("Rotate the signing keys of tenant `{tenant}`?"))?;

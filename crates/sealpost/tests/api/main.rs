@@ -8,6 +8,7 @@ mod deliveries;
 mod event_types;
 mod events;
 mod management;
+mod oauth;
 mod operations;
 mod publish;
 mod settings;

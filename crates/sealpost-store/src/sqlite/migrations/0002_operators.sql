@@ -13,3 +13,13 @@ CREATE TABLE operator (
 ALTER TABLE tenant ADD COLUMN deleted_at INTEGER;
 
 -- client.role holds one role or several, separated by commas.
+
+-- Keys that sign access tokens, for all tenants; the seed is sealed with the master key. The newest one that is not
+-- retired signs.
+CREATE TABLE token_key (
+    kid        TEXT PRIMARY KEY,
+    public     BLOB NOT NULL,
+    sealed     BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    retired_at INTEGER
+) WITHOUT ROWID;

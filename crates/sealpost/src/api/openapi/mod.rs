@@ -4,6 +4,7 @@
 mod deliveries;
 mod event_types;
 mod events;
+mod oauth;
 mod received;
 mod settings;
 mod tenants;
@@ -44,7 +45,7 @@ pub fn document() -> Value {
             "schemas": schemas(),
             "responses": refusals(),
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `spk_...`; an operator's, `spo_...`, for the calls of the operator"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `spk_...`, or an access token; an operator's key, `spo_...`, for the calls of the operator"},
             },
         },
     })
@@ -112,7 +113,11 @@ fn operation(route: &Route) -> Value {
 /// The noun a call is about.
 fn tag(route: &Route) -> &'static str {
     let Some(below) = route.path.strip_prefix(WEBHOOKS) else {
-        return if route.path.starts_with("/v1/tenants") { "tenants" } else { "operations" };
+        return match route.path.split('/').nth(1) {
+            Some("v1") => "tenants",
+            Some("oauth" | ".well-known") => "oauth",
+            _ => "operations",
+        };
     };
     match below.split('/').nth(1) {
         Some("events" | "erasures") => "events",
@@ -141,6 +146,7 @@ fn body(takes: Takes) -> Option<Value> {
         Takes::Json(name) => (true, as_json(name)),
         Takes::Optional(name) => (false, as_json(name)),
         Takes::Events => (true, events::bodies()),
+        Takes::Token => (true, oauth::bodies()),
     };
     Some(json!({"required": required, "content": content}))
 }
@@ -155,6 +161,10 @@ fn responses(route: &Route) -> Value {
         responses.insert(gives.status.to_string(), response(gives));
     }
     for status in refused(route) {
+        if matches!(route.takes, Takes::Token) && matches!(status, 400 | 401) {
+            responses.insert(status.to_string(), oauth::refusal(status));
+            continue;
+        }
         responses.insert(
             status.to_string(),
             json!({"$ref": format!("#/components/responses/{}", refusal(status).0)}),
@@ -241,6 +251,7 @@ fn schemas() -> Value {
         settings::schemas(),
         event_types::schemas(),
         tenants::schemas(),
+        oauth::schemas(),
     ];
     Value::Object(all.into_iter().flatten().map(|(name, schema)| (name.to_owned(), schema)).collect())
 }

@@ -1,0 +1,67 @@
+//! The keys that sign access tokens: the installation's, so sealed with the master key itself.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
+use sealpost_core::secret::Secret;
+use sealpost_core::time::Timestamp;
+
+use crate::error::StoreError;
+use crate::sqlite::SqliteStore;
+use crate::sqlite::rows;
+use crate::sqlite::writer::{Cost, Kind, WriteError};
+
+const TABLE: &str = "token_key";
+const COLUMN: &str = "sealed";
+
+impl SqliteStore {
+    pub(super) async fn read_token_keys(&self) -> Result<KeyRing, StoreError> {
+        let vault = Arc::clone(&self.vault);
+        let read = move |conn: &Connection| {
+            let mut statement = conn.prepare_cached(
+                "SELECT kid, public, sealed, created_at, retired_at FROM token_key \
+                 ORDER BY retired_at IS NOT NULL, created_at DESC, kid",
+            )?;
+            let key = |row: &rusqlite::Row<'_>| -> Result<KeyRecord, WriteError> {
+                let kid: String = row.get(0)?;
+                let sealed: Vec<u8> = row.get(2)?;
+                let seed = vault.open_own(TABLE, kid.as_bytes(), COLUMN, &sealed)?;
+                let retired: Option<i64> = row.get(4)?;
+                Ok(KeyRecord {
+                    kid,
+                    public: row.get(1)?,
+                    seed: Secret::new(seed.as_slice().try_into().map_err(|_| rows::corrupt("token key"))?),
+                    created_at: rows::timestamp(row, 3)?,
+                    state: match retired {
+                        None => KeyState::Current,
+                        Some(since) => KeyState::Retired { since: Timestamp::from_millis(since) },
+                    },
+                })
+            };
+            Ok(KeyRing { keys: statement.query_and_then([], key)?.collect::<Result<_, _>>()? })
+        };
+        self.readers.run(read).await
+    }
+
+    pub(super) async fn insert_token_key(
+        &self,
+        fresh: KeyRecord,
+        now: Timestamp,
+        forget: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sealed = self.vault.seal_own(TABLE, fresh.kid.as_bytes(), COLUMN, fresh.seed.reveal());
+        let write = move |conn: &Connection, _: &mut _| {
+            conn.prepare_cached("UPDATE token_key SET retired_at = ?1 WHERE retired_at IS NULL")?
+                .execute([now.millis()])?;
+            conn.prepare_cached("DELETE FROM token_key WHERE retired_at < ?1")?.execute([forget.millis()])?;
+            conn.prepare_cached(
+                "INSERT INTO token_key (kid, public, sealed, created_at) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute((&fresh.kid, &fresh.public, &sealed, now.millis()))?;
+            Ok(())
+        };
+        self.writer.run(Kind::Registry, Cost::rows(3), write).await
+    }
+}
