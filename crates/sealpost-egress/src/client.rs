@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hickory_resolver::net::NetError;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{StatusCode, Uri, Version};
@@ -25,6 +26,7 @@ use crate::http2::{Http2, Lease};
 use crate::pool::{Key, Pool, Taken};
 use crate::request::{Answer, Outbound, Request, Scheme};
 use crate::resolve::Resolver;
+use crate::txt::TxtLookup;
 
 /// How much of an answer's body is kept; the log has no use for more.
 pub const MAX_EXCERPT: usize = 16 * 1024;
@@ -37,6 +39,7 @@ const MAX_RETRY_AFTER: usize = 64;
 pub struct Egress {
     dialer: Dialer,
     pool: Arc<Pool>,
+    txt: TxtLookup,
     plain_http_loopback: bool,
 }
 
@@ -52,11 +55,18 @@ impl Egress {
         if roots.is_empty() && !config.plain_http_loopback {
             return Err(TrustError::Nothing.into());
         }
-        let resolver = Resolver::new(config.nameservers.as_deref(), &config.resolv_conf)
-            .map_err(|error| ConfigError::Resolver(error.to_string()))?;
+        let (nameservers, resolv_conf) = (config.nameservers.as_deref(), &config.resolv_conf);
+        let unusable = |error: NetError| ConfigError::Resolver(error.to_string());
+        let resolver = Resolver::new(nameservers, resolv_conf).map_err(unusable)?;
+        let txt = TxtLookup::new(nameservers, resolv_conf).map_err(unusable)?;
         let dialer =
             Dialer { rule: AddressRule { allow: config.allow }, resolver, tls: tls_connector(roots, true)? };
-        Ok(Self { dialer, pool: Arc::default(), plain_http_loopback: config.plain_http_loopback })
+        Ok(Self { dialer, pool: Arc::default(), txt, plain_http_loopback: config.plain_http_loopback })
+    }
+
+    /// For who proves names and sends nothing.
+    pub fn txt_lookup(&self) -> TxtLookup {
+        self.txt.clone()
     }
 
     /// Connections kept for later use, for metrics.

@@ -105,7 +105,7 @@ pub enum DnsFault {
     TimedOut,
     #[error("no name server is configured")]
     NoServers,
-    #[error("the answer holds too many aliases or addresses")]
+    #[error("the answer holds too many records")]
     TooMuch,
     #[error("it is not a valid name")]
     InvalidName,

@@ -21,6 +21,7 @@ mod pool;
 mod request;
 mod resolve;
 mod scripted;
+mod txt;
 mod valve;
 mod wire;
 
@@ -33,3 +34,4 @@ pub use error::{ConnectFault, DnsFault, EgressError, Phase, ProtocolFault, Refus
 pub use gate::{Gate, GateGuard, OpenGate};
 pub use request::{Answer, Outbound, PoolScope, Request, Scheme};
 pub use scripted::{Recorded, Reply, Scripted};
+pub use txt::TxtLookup;

@@ -46,18 +46,7 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// Asks `nameservers` if given, else those in `resolv_conf`.
     pub(crate) fn new(nameservers: Option<&[SocketAddr]>, resolv_conf: &Path) -> Result<Self, NetError> {
-        let servers = match nameservers {
-            Some(addresses) => addresses.iter().copied().map(name_server).collect(),
-            None => system_servers(resolv_conf),
-        };
-        if servers.is_empty() {
-            return Ok(Self { servers: None });
-        }
-        let config = ResolverConfig::from_name_servers(servers);
-        let provider = TokioRuntimeProvider::default();
-        let resolver =
-            TokioResolver::builder_with_config(config, provider).with_options(options()).build()?;
-        Ok(Self { servers: Some(resolver) })
+        Ok(Self { servers: resolver(nameservers, resolv_conf, options())? })
     }
 
     /// All addresses of `host`, IPv4 first. The list is not judged yet.
@@ -66,8 +55,7 @@ impl Resolver {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
         let resolver = self.servers.as_ref().ok_or(DnsFault::NoServers)?;
-        let mut name = Name::from_ascii(host).map_err(|_| DnsFault::InvalidName)?;
-        name.set_fqdn(true);
+        let name = absolute(host)?;
         // A family whose servers stay silent does not take the other one down with it: what did not answer
         // is not dialled either.
         let (v4, v6) = tokio::join!(
@@ -78,6 +66,31 @@ impl Resolver {
         let v6 = v6.unwrap_or(Err(NetError::Timeout)).map_err(|error| fault(&error));
         collect(v4, v6)
     }
+}
+
+/// What asks `nameservers` if given, else those in `resolv_conf`; `None` if there are none.
+pub(crate) fn resolver(
+    nameservers: Option<&[SocketAddr]>,
+    resolv_conf: &Path,
+    options: ResolverOpts,
+) -> Result<Option<TokioResolver>, NetError> {
+    let servers = match nameservers {
+        Some(addresses) => addresses.iter().copied().map(name_server).collect(),
+        None => system_servers(resolv_conf),
+    };
+    if servers.is_empty() {
+        return Ok(None);
+    }
+    let config = ResolverConfig::from_name_servers(servers);
+    let provider = TokioRuntimeProvider::default();
+    TokioResolver::builder_with_config(config, provider).with_options(options).build().map(Some)
+}
+
+/// No search domains: what is asked for is exactly this name.
+pub(crate) fn absolute(host: &str) -> Result<Name, DnsFault> {
+    let mut name = Name::from_ascii(host).map_err(|_| DnsFault::InvalidName)?;
+    name.set_fqdn(true);
+    Ok(name)
 }
 
 /// RFC 6761: these names mean this machine and are nobody else's business.
@@ -121,7 +134,7 @@ fn worse(first: DnsFault, second: DnsFault) -> DnsFault {
     }
 }
 
-fn fault(error: &NetError) -> DnsFault {
+pub(crate) fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Timeout => DnsFault::TimedOut,
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
@@ -153,7 +166,7 @@ fn system_servers(resolv_conf: &Path) -> Vec<NameServerConfig> {
     }
 }
 
-fn options() -> ResolverOpts {
+pub(crate) fn options() -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = QUERY_LIMIT;
     options.attempts = 1;

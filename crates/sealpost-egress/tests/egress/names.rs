@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use sealpost_egress::{Egress, EgressConfig, EgressError, Outbound, Request, Sent};
 
+use crate::name_server::Names;
 use crate::support::{
-    Authority, Names, OK, PROMPT, Receiver, SHORT, https, loopback_config, plain_egress, send, tls_receiver,
-    told,
+    Authority, OK, PROMPT, Receiver, SHORT, https, loopback_config, plain_egress, send, tls_receiver, told,
 };
 
 const REFUSED: &str = "may not be called: it is not at a public address (NotSent)";
@@ -75,8 +75,8 @@ async fn names_without_addresses_say_why() {
     for (host, expected) in [
         ("absent.example", "the name does not exist"),
         ("empty.example", "the name has no address"),
-        ("c0.example", "the answer holds too many aliases or addresses"),
-        ("many.example", "the answer holds too many aliases or addresses"),
+        ("c0.example", "the answer holds too many records"),
+        ("many.example", "the answer holds too many records"),
         ("a..b", "it is not a valid name"),
     ] {
         assert_eq!(

@@ -1,30 +1,24 @@
-//! Receivers, name servers and certificates for the tests.
+//! Receivers, senders and certificates for the tests.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use hickory_server::net::runtime::Time;
-use hickory_server::proto::op::{Metadata, ResponseCode};
-use hickory_server::proto::rr::rdata::{A, AAAA, CNAME};
-use hickory_server::proto::rr::{Name, RData, Record, RecordType};
-use hickory_server::server::{RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sealpost_egress::{
     Answer, Egress, EgressConfig, EgressError, Gate, GateGuard, Outbound, PoolScope, Request, Scheme,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+
+use crate::name_server::Names;
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// Long enough for loopback on a busy machine.
@@ -240,42 +234,7 @@ impl Gate for CountingGate {
 
 // Names
 
-/// A name server on loopback with a fixed table, counting questions.
-pub(crate) struct Names {
-    pub(crate) address: SocketAddr,
-    pub(crate) asked: Arc<AtomicUsize>,
-    _server: hickory_server::Server<Table>,
-}
-
-struct Table {
-    records: HashMap<Name, Vec<Record>>,
-    asked: Arc<AtomicUsize>,
-}
-
 impl Names {
-    /// Rows are a name and what it leads to: addresses, or `alias:NAME`.
-    pub(crate) async fn serving(rows: &[(&str, &[&str])]) -> Self {
-        let mut records: HashMap<Name, Vec<Record>> = HashMap::new();
-        for (name, values) in rows {
-            let name = Name::from_ascii(format!("{name}.")).unwrap();
-            let set = values.iter().map(|value| Record::from_rdata(name.clone(), 60, rdata(value))).collect();
-            records.insert(name, set);
-        }
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (socket, tcp) = loop {
-            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            // The same port may be taken for UDP.
-            if let Ok(socket) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                break (socket, tcp);
-            }
-        };
-        let address = socket.local_addr().unwrap();
-        let mut server = hickory_server::Server::new(Table { records, asked: asked.clone() });
-        server.register_socket(socket);
-        server.register_listener(tcp, Duration::from_secs(5), 16);
-        Self { address, asked, _server: server }
-    }
-
     /// An egress that asks here and may dial 127.0.0.0/8.
     pub(crate) fn egress(&self, ca_pem: &str) -> Egress {
         Egress::new(EgressConfig { nameservers: Some(vec![self.address]), ..loopback_config(ca_pem) })
@@ -290,55 +249,6 @@ pub(crate) fn loopback_config(ca_pem: &str) -> EgressConfig {
         extra_ca_pem: Some(ca_pem.as_bytes().to_vec()),
         nameservers: Some(Vec::new()),
         ..EgressConfig::default()
-    }
-}
-
-fn rdata(value: &str) -> RData {
-    if let Some(target) = value.strip_prefix("alias:") {
-        return RData::CNAME(CNAME(Name::from_ascii(format!("{target}.")).unwrap()));
-    }
-    match value.parse().unwrap() {
-        IpAddr::V4(address) => RData::A(A(address)),
-        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-    }
-}
-
-#[async_trait]
-impl RequestHandler for Table {
-    async fn handle_request<R: ResponseHandler, T: Time>(
-        &self,
-        request: &hickory_server::server::Request,
-        mut handle: R,
-    ) -> ResponseInfo {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let query = &request.queries.queries()[0];
-        let mut name = Name::from(query.name().clone());
-        let mut answers = Vec::new();
-        let known = self.records.contains_key(&name);
-        // Follows aliases as a recursive server does; a loop ends after twenty.
-        for _ in 0..20 {
-            let set = self.records.get(&name).cloned().unwrap_or_default();
-            let alias = set.iter().find_map(|record| match &record.data {
-                RData::CNAME(target) => Some(target.0.clone()),
-                _ => None,
-            });
-            let wanted = |record: &Record| {
-                record.record_type() == query.query_type() || record.record_type() == RecordType::CNAME
-            };
-            answers.extend(set.into_iter().filter(wanted));
-            match alias {
-                Some(target) => name = target,
-                None => break,
-            }
-        }
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        if !known {
-            metadata.response_code = ResponseCode::NXDomain;
-        }
-        let none: [Record; 0] = [];
-        let response = MessageResponseBuilder::from_message_request(request)
-            .build(metadata, &answers, &none, &none, &none);
-        handle.send_response(response).await.unwrap()
     }
 }
 
