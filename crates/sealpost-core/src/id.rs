@@ -109,6 +109,10 @@ id! {
     /// One call that erased payloads.
     ErasureId
 }
+id! {
+    /// What a TXT record must hold to prove that a domain is a tenant's. Public: anybody may ask the DNS for it.
+    VerificationToken
+}
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

@@ -6,6 +6,7 @@
 
 pub mod delivery;
 pub mod dialect;
+pub mod domain;
 pub mod envelope;
 pub mod event;
 pub mod event_type;

@@ -26,6 +26,9 @@ pub const PAGE_MAX: u32 = 1000;
 pub const PAGE_DEFAULT: u32 = 100;
 pub const TENANT_NAME_BYTES: usize = 128;
 pub const CLIENT_NAME_BYTES: usize = 128;
+pub const CUSTOM_DOMAIN_NAME_BYTES: usize = 128;
+/// Longer ones are cut by what shows them.
+pub const LOGO_URL_BYTES: usize = 2048;
 /// Webhooks of one tenant; the list is kept in memory by whoever publishes.
 pub const WEBHOOKS_PER_TENANT: usize = 200_000;
 

@@ -1,7 +1,8 @@
 //! Roles and what each may do, in one table.
 //!
 //! The API asks [`Role::may`]; the OpenAPI document lists [`Permission::roles`]. Roles of the MATTR platform that
-//! have no right here (`verifier`, `dts-*`) exist so that their tokens are understood and refused with 403.
+//! have few rights here (`verifier`, `dts-provider`) or none (`dts-consumer`) exist so that their tokens are understood,
+//! and refused with 403 where they may not call.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,13 +48,15 @@ pub enum Permission {
     ReadEventTypes,
     /// Change the catalogue of event types.
     ManageEventTypes,
+    /// Configure, verify and delete the custom domain.
+    ManageDomain,
     /// Tenants, their clients, metrics: an operator's credential, which no role is.
     Operate,
 }
 
 impl Permission {
     /// Those that a role can have.
-    pub const OF_ROLES: [Permission; 9] = [
+    pub const OF_ROLES: [Permission; 10] = [
         Permission::ManageWebhooks,
         Permission::Publish,
         Permission::ReadDeliveries,
@@ -63,6 +66,7 @@ impl Permission {
         Permission::Erase,
         Permission::ReadEventTypes,
         Permission::ManageEventTypes,
+        Permission::ManageDomain,
     ];
 
     /// As management answers name it.
@@ -78,12 +82,13 @@ impl Permission {
             Permission::Erase => "payloads:erase",
             Permission::ReadEventTypes => "event-types:read",
             Permission::ManageEventTypes => "event-types:manage",
+            Permission::ManageDomain => "domain:manage",
             Permission::Operate => "operate",
         }
     }
 
     pub const fn roles(self) -> &'static [Role] {
-        use Role::{Admin, Auditor, Issuer, ManagedIssuer, Publisher, Subscriber};
+        use Role::{Admin, Auditor, DtsProvider, Issuer, ManagedIssuer, Publisher, Subscriber, Verifier};
         match self {
             Permission::Public | Permission::Operate => &[],
             Permission::ManageWebhooks => &[Admin, Issuer, ManagedIssuer],
@@ -95,6 +100,7 @@ impl Permission {
             Permission::Erase => &[Admin],
             Permission::ReadEventTypes => &[Admin, Issuer, ManagedIssuer, Publisher, Auditor],
             Permission::ManageEventTypes => &[Admin],
+            Permission::ManageDomain => &[Admin, Issuer, ManagedIssuer, Verifier, DtsProvider],
         }
     }
 }
@@ -282,6 +288,7 @@ mod tests {
             Permission::ReadSecrets,
             Permission::ReadPayloads,
             Permission::Erase,
+            Permission::ManageDomain,
         ]
         .iter()
         .map(|p| {
@@ -296,7 +303,8 @@ mod tests {
             RepairDeliveries: admin issuer managed-issuer
             ReadSecrets: admin issuer
             ReadPayloads: admin subscriber
-            Erase: admin"#]]
+            Erase: admin
+            ManageDomain: admin issuer managed-issuer verifier dts-provider"#]]
         .assert_eq(&table.join("\n"));
     }
 }
