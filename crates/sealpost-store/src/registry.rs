@@ -1,12 +1,13 @@
-//! Tenants, clients, webhooks, event types and signing keys: what an administrator changes.
+//! Tenants, clients, webhooks, event types, signing keys and custom domains: what an administrator changes.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use sealpost_core::dialect::Dialect;
+use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
 use sealpost_core::event_type::{EventType, EventTypeName};
-use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, VerificationToken, WebhookId, WebhookNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
 use sealpost_core::role::Roles;
 use sealpost_core::settings::WebhookSettings;
@@ -102,6 +103,24 @@ pub struct RegistryDelta {
     pub keys: Option<KeyRing>,
 }
 
+/// A domain before and after a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplacedDomain {
+    pub before: CustomDomain,
+    pub after: CustomDomain,
+}
+
+/// What became of a verification.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VerifiedDomain {
+    /// It is verified, now or since before.
+    Verified(CustomDomain),
+    /// Another tenant has verified the domain.
+    Taken,
+    /// The tenant has no domain with this token, or not any more.
+    Changed,
+}
+
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// `None` if the id or subdomain is taken.
@@ -182,6 +201,39 @@ pub trait Registry: Send + Sync {
         now: Timestamp,
         forget: Timestamp,
     ) -> Result<(), StoreError>;
+    /// A tenant has at most one domain: `false` if it has one. This and every other change of a domain leaves an entry
+    /// in the audit log by `who`, in the same transaction.
+    async fn create_domain(&self, new: CustomDomain, who: String, now: Timestamp)
+    -> Result<bool, StoreError>;
+    async fn domain(&self, tenant: TenantNo) -> Result<Option<CustomDomain>, StoreError>;
+    /// A domain of another name gets the token `fresh` and is not verified; the same one keeps both. `None` if the
+    /// tenant has none.
+    async fn change_domain(
+        &self,
+        tenant: TenantNo,
+        facts: DomainFacts,
+        fresh: VerificationToken,
+        who: String,
+        now: Timestamp,
+    ) -> Result<Option<ReplacedDomain>, StoreError>;
+    /// The domain as it was last. `None` if the tenant has none.
+    async fn delete_domain(
+        &self,
+        tenant: TenantNo,
+        who: String,
+        now: Timestamp,
+    ) -> Result<Option<CustomDomain>, StoreError>;
+    /// Marks the domain verified, if it still has the token that was proven and no other tenant has verified it. The
+    /// time of a verification before stays.
+    async fn verify_domain(
+        &self,
+        tenant: TenantNo,
+        token: VerificationToken,
+        who: String,
+        now: Timestamp,
+    ) -> Result<VerifiedDomain, StoreError>;
+    /// All verified domains and whose they are; each is there once.
+    async fn verified_domains(&self) -> Result<Vec<(DomainName, TenantNo)>, StoreError>;
 
     /// Everything that changed after `since`; 0 gives all there is.
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError>;

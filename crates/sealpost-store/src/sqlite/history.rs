@@ -8,7 +8,7 @@ mod events;
 mod redelivery;
 
 use async_trait::async_trait;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use sealpost_core::delivery::DeliveryRecord;
 use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
@@ -122,11 +122,7 @@ impl History for SqliteStore {
     ) -> Result<(), StoreError> {
         self.writer
             .run(Kind::Registry, Cost::rows(1), move |conn, _| {
-                conn.prepare_cached(
-                    "INSERT INTO audit (tenant, at, who, what, object) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute((tenant.0, now.millis(), &who, &what, &object))?;
-                Ok(())
+                Ok(insert_audit(conn, tenant, &who, &what, &object, now)?)
             })
             .await
     }
@@ -158,4 +154,18 @@ impl History for SqliteStore {
             })
             .await
     }
+}
+
+/// An entry of the audit log, for changes that leave one in their own transaction.
+pub(super) fn insert_audit(
+    conn: &Connection,
+    tenant: TenantNo,
+    who: &str,
+    what: &str,
+    object: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT INTO audit (tenant, at, who, what, object) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((tenant.0, now.millis(), who, what, object))?;
+    Ok(())
 }

@@ -1,8 +1,9 @@
-//! Tenants, clients, webhooks, event types and signing keys in SQLite.
+//! Tenants, clients, webhooks, event types, signing keys and custom domains in SQLite.
 //!
 //! Whatever changes what accepting matches against raises the tenant's registry version in the same transaction, and
 //! marks what changed with it; so caches ask for what is newer than they are, at the cost of the change only.
 
+mod domains;
 mod operators;
 mod tenants;
 mod token_keys;
@@ -16,8 +17,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use sealpost_core::dialect::Dialect;
+use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
 use sealpost_core::event_type::{EventType, EventTypeName};
-use sealpost_core::id::{ClientId, OperatorId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{ClientId, OperatorId, TenantNo, VerificationToken, WebhookId, WebhookNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
 use sealpost_core::limits::EVENT_TYPES_PER_TENANT;
 use sealpost_core::secret::Secret;
@@ -28,7 +30,8 @@ use sealpost_core::webhook::Webhook;
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
 use crate::registry::{
-    Client, DeletedTenant, NewTenant, NewWebhook, Operator, Registry, RegistryDelta, WebhookChange,
+    Client, DeletedTenant, NewTenant, NewWebhook, Operator, Registry, RegistryDelta, ReplacedDomain,
+    VerifiedDomain, WebhookChange,
 };
 use crate::sqlite::SqliteStore;
 use crate::sqlite::context::WriterCtx;
@@ -257,6 +260,53 @@ impl Registry for SqliteStore {
         forget: Timestamp,
     ) -> Result<(), StoreError> {
         self.insert_token_key(fresh, now, forget).await
+    }
+
+    async fn create_domain(
+        &self,
+        new: CustomDomain,
+        who: String,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.insert_domain(new, who, now).await
+    }
+
+    async fn domain(&self, tenant: TenantNo) -> Result<Option<CustomDomain>, StoreError> {
+        self.read_domain(tenant).await
+    }
+
+    async fn change_domain(
+        &self,
+        tenant: TenantNo,
+        facts: DomainFacts,
+        fresh: VerificationToken,
+        who: String,
+        now: Timestamp,
+    ) -> Result<Option<ReplacedDomain>, StoreError> {
+        self.update_domain(tenant, facts, fresh, who, now).await
+    }
+
+    async fn delete_domain(
+        &self,
+        tenant: TenantNo,
+        who: String,
+        now: Timestamp,
+    ) -> Result<Option<CustomDomain>, StoreError> {
+        self.remove_domain(tenant, who, now).await
+    }
+
+    async fn verify_domain(
+        &self,
+        tenant: TenantNo,
+        token: VerificationToken,
+        who: String,
+        now: Timestamp,
+    ) -> Result<VerifiedDomain, StoreError> {
+        self.mark_domain_verified(tenant, token, who, now).await
+    }
+
+    async fn verified_domains(&self) -> Result<Vec<(DomainName, TenantNo)>, StoreError> {
+        self.list_verified_domains().await
     }
 
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError> {

@@ -8,8 +8,11 @@ use crate::error::StoreError;
 use crate::sqlite::writer::WriteError;
 
 /// Step n leads from version n to n + 1. Never change one that was released.
-const STEPS: [&str; 2] =
-    [include_str!("migrations/0001_begin.sql"), include_str!("migrations/0002_operators.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("migrations/0001_begin.sql"),
+    include_str!("migrations/0002_operators.sql"),
+    include_str!("migrations/0003_custom_domain.sql"),
+];
 
 /// The version this program reads and writes.
 #[cfg(test)]

@@ -44,6 +44,11 @@ macro_rules! conformance {
                 a_delta_gives_exactly_what_changed,
                 a_key_ring_is_replaced_only_on_the_version_it_was_decided_on,
                 hashes_are_the_same_after_opening_again,
+                a_tenant_has_one_domain_and_no_other_tenant_sees_it,
+                only_a_domain_of_another_name_loses_its_verification,
+                a_verification_holds_for_the_token_that_was_proven,
+                a_domain_is_verified_for_one_tenant_at_a_time,
+                of_two_verifications_at_once_one_wins,
             ],
             inbox: [
                 what_was_accepted_reads_back_after_opening_again,

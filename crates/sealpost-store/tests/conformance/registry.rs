@@ -1,6 +1,7 @@
 //! What an administrator changes, and how caches learn of it.
 
 use sealpost_core::dialect::Dialect;
+use sealpost_core::domain::CustomDomain;
 use sealpost_core::event_type::{EventType, Origin};
 use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, WebhookId};
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
@@ -11,10 +12,14 @@ use sealpost_core::settings::WebhookSettings;
 use sealpost_core::webhook::{Subscription, WebhookSecrets};
 use sealpost_store::inbox::{Accept, Accepted};
 use sealpost_store::page::{After, PageRequest};
-use sealpost_store::registry::{Client, DeletedTenant, NewTenant, NewWebhook, Operator, WebhookChange};
+use sealpost_store::registry::{
+    Client, DeletedTenant, NewTenant, NewWebhook, Operator, VerifiedDomain, WebhookChange,
+};
 
 use super::Backend;
-use super::world::{World, at, chance, new_tenant, new_webhook, type_name, url};
+use super::world::{
+    WHO, World, at, chance, facts, new_domain, new_tenant, new_webhook, token, type_name, url,
+};
 
 pub(crate) async fn a_tenant_needs_an_id_and_a_subdomain_of_its_own<B: Backend>(world: World<B>) {
     let taken_subdomain = new_tenant("one");
@@ -367,4 +372,104 @@ pub(crate) async fn hashes_are_the_same_after_opening_again<B: Backend>(world: W
     let unknown = TenantId::new(at(0), chance());
     assert_ne!(unknown, world.tenant.id);
     assert!(world.store.hasher(TenantNo(99)).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_tenant_has_one_domain_and_no_other_tenant_sees_it<B: Backend>(world: World<B>) {
+    let (other, _) = world.other_tenant().await;
+    assert_eq!(world.store.domain(world.tenant.no).await.unwrap(), None);
+    let made = world.domain(&world.tenant, "a.example").await;
+    let second = new_domain(&world.tenant, "b.example");
+    assert!(!world.store.create_domain(second, WHO.into(), at(1)).await.unwrap());
+
+    let world = world.reopen().await;
+    let store = &world.store;
+    assert_eq!(store.domain(world.tenant.no).await.unwrap(), Some(made.clone()));
+    assert_eq!(store.domain(other.no).await.unwrap(), None);
+    let facts = made.facts.clone();
+    assert_eq!(store.change_domain(other.no, facts, token(), WHO.into(), at(1)).await.unwrap(), None);
+    assert_eq!(store.delete_domain(other.no, WHO.into(), at(1)).await.unwrap(), None);
+    let foreign = store.verify_domain(other.no, made.token, WHO.into(), at(1)).await.unwrap();
+    assert_eq!(foreign, VerifiedDomain::Changed);
+
+    assert_eq!(store.delete_domain(world.tenant.no, WHO.into(), at(1)).await.unwrap(), Some(made));
+    assert_eq!(store.delete_domain(world.tenant.no, WHO.into(), at(1)).await.unwrap(), None);
+    world.domain(&world.tenant, "b.example").await;
+}
+
+pub(crate) async fn only_a_domain_of_another_name_loses_its_verification<B: Backend>(world: World<B>) {
+    let (store, tenant) = (&world.store, world.tenant.no);
+    assert_eq!(
+        store.change_domain(tenant, facts("a.example", "Acme"), token(), WHO.into(), at(0)).await.unwrap(),
+        None
+    );
+    let made = world.domain(&world.tenant, "a.example").await;
+    let verified = world.verify(&made, at(5)).await;
+    let verified = match verified {
+        VerifiedDomain::Verified(domain) => domain,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(verified, CustomDomain { verified_at: Some(at(5)), ..made.clone() });
+
+    let change = async |name: &str, label: &str| {
+        let changed = store.change_domain(tenant, facts(name, label), token(), WHO.into(), at(6)).await;
+        changed.unwrap().unwrap()
+    };
+    let renamed = change("a.example", "Acme Ltd").await;
+    assert_eq!(renamed.before, verified);
+    assert_eq!(renamed.after, CustomDomain { facts: facts("a.example", "Acme Ltd"), ..verified });
+
+    let moved = change("b.example", "Acme Ltd").await;
+    assert_eq!((moved.before, moved.after.verified_at), (renamed.after, None));
+    assert_ne!(moved.after.token, made.token);
+    assert_eq!(store.domain(tenant).await.unwrap(), Some(moved.after));
+    assert_eq!(store.verified_domains().await.unwrap(), []);
+}
+
+pub(crate) async fn a_verification_holds_for_the_token_that_was_proven<B: Backend>(world: World<B>) {
+    let made = world.domain(&world.tenant, "a.example").await;
+    let stale = CustomDomain { token: token(), ..made.clone() };
+    assert_eq!(world.verify(&stale, at(1)).await, VerifiedDomain::Changed);
+    assert_eq!(world.store.verified_domains().await.unwrap(), []);
+
+    let first = CustomDomain { verified_at: Some(at(2)), ..made.clone() };
+    assert_eq!(world.verify(&made, at(2)).await, VerifiedDomain::Verified(first.clone()));
+    assert_eq!(
+        world.verify(&made, at(3)).await,
+        VerifiedDomain::Verified(first.clone()),
+        "the first time stays"
+    );
+    let world = world.reopen().await;
+    let verified = [(first.facts.domain.clone(), world.tenant.no)];
+    assert_eq!(world.store.verified_domains().await.unwrap(), verified);
+    assert_eq!(world.store.domain(world.tenant.no).await.unwrap(), Some(first));
+}
+
+pub(crate) async fn a_domain_is_verified_for_one_tenant_at_a_time<B: Backend>(world: World<B>) {
+    let (other, _) = world.other_tenant().await;
+    let mine = world.domain(&world.tenant, "a.example").await;
+    let theirs = world.domain(&other, "a.example").await;
+    assert!(matches!(world.verify(&mine, at(1)).await, VerifiedDomain::Verified(_)));
+    assert_eq!(world.verify(&theirs, at(2)).await, VerifiedDomain::Taken);
+    assert_eq!(world.store.domain(other.no).await.unwrap(), Some(theirs.clone()), "and nothing changed");
+
+    world.store.delete_domain(world.tenant.no, WHO.into(), at(3)).await.unwrap().unwrap();
+    assert!(matches!(world.verify(&theirs, at(4)).await, VerifiedDomain::Verified(_)));
+    assert_eq!(world.store.verified_domains().await.unwrap(), [(theirs.facts.domain, other.no)]);
+}
+
+pub(crate) async fn of_two_verifications_at_once_one_wins<B: Backend>(world: World<B>) {
+    let (other, _) = world.other_tenant().await;
+    for round in 0..20 {
+        let name = format!("r{round}.example");
+        let mine = world.domain(&world.tenant, &name).await;
+        let theirs = world.domain(&other, &name).await;
+        let (a, b) = tokio::join!(world.verify(&mine, at(1)), world.verify(&theirs, at(1)));
+        let won = |verified: &VerifiedDomain| matches!(verified, VerifiedDomain::Verified(_));
+        assert_eq!(u8::from(won(&a)) + u8::from(won(&b)), 1, "{a:?} {b:?}");
+        assert!(a == VerifiedDomain::Taken || b == VerifiedDomain::Taken, "{a:?} {b:?}");
+        assert_eq!(world.store.verified_domains().await.unwrap().len(), 1);
+        for tenant in [world.tenant.no, other.no] {
+            world.store.delete_domain(tenant, WHO.into(), at(2)).await.unwrap().unwrap();
+        }
+    }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use sealpost_core::delivery::{AttemptRecord, DeliveryRecord, FailReason, State};
 use sealpost_core::dialect::Dialect;
+use sealpost_core::domain::{CustomDomain, DisplayName, DomainFacts, DomainName, LogoUrl};
 use sealpost_core::event_type::EventTypeName;
-use sealpost_core::id::{Chance, DeliveryId, ErasureId, EventId, TenantId, WebhookId};
+use sealpost_core::id::{Chance, DeliveryId, ErasureId, EventId, TenantId, VerificationToken, WebhookId};
 use sealpost_core::key_ring::{KeyRecord, KeyState};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::outcome::Outcome;
@@ -22,7 +23,7 @@ use sealpost_store::history::{DeliveryDetail, DeliveryFilter, EventFilter, Event
 use sealpost_store::inbox::{Accept, Accepted, AcceptedEvent, NewDelivery, NewDerived, NewEvent, RepeatKey};
 use sealpost_store::page::PageRequest;
 use sealpost_store::queue::{Claim, ClaimTicket, Next, Settled, Settlement, Want};
-use sealpost_store::registry::{NewTenant, NewWebhook, WebhookChange};
+use sealpost_store::registry::{NewTenant, NewWebhook, VerifiedDomain, WebhookChange};
 use sealpost_store::upkeep::{Erasure, ErasureScope};
 use sealpost_store::vault::TenantHasher;
 
@@ -30,6 +31,8 @@ use super::Backend;
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const EVENT_TYPE: &str = "invoice.paid";
+/// Who changes things, for the audit log.
+pub(crate) const WHO: &str = "client 1";
 
 /// Milliseconds after the beginning of every case.
 pub(crate) fn at(ms: i64) -> Timestamp {
@@ -46,6 +49,22 @@ pub(crate) fn chance() -> Chance {
     let mut bytes = [0; 10];
     bytes[2..].copy_from_slice(&DRAWN.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     bytes
+}
+
+pub(crate) fn token() -> VerificationToken {
+    VerificationToken::new(at(0), chance())
+}
+
+pub(crate) fn facts(domain: &str, name: &str) -> DomainFacts {
+    DomainFacts {
+        name: DisplayName::parse(name).unwrap(),
+        logo_url: LogoUrl::parse("https://example.com/logo.png").unwrap(),
+        domain: DomainName::parse(domain, None).unwrap(),
+    }
+}
+
+pub(crate) fn new_domain(tenant: &Tenant, domain: &str) -> CustomDomain {
+    CustomDomain { tenant: tenant.no, facts: facts(domain, "Acme"), token: token(), verified_at: None }
 }
 
 pub(crate) fn ordinary(webhook: &Webhook) -> LaneNo {
@@ -113,6 +132,19 @@ impl<B: Backend> World<B> {
 
     pub(crate) async fn disable(&self, webhook: &Webhook, disabled: bool) -> Webhook {
         self.change(webhook, WebhookChange { disabled: Some(disabled), ..WebhookChange::default() }).await
+    }
+
+    // --- domains ------------------------------------------------------------------------------------------
+
+    pub(crate) async fn domain(&self, tenant: &Tenant, name: &str) -> CustomDomain {
+        let new = new_domain(tenant, name);
+        assert!(self.store.create_domain(new.clone(), WHO.into(), at(0)).await.unwrap());
+        new
+    }
+
+    /// As if the TXT record of the domain had been found.
+    pub(crate) async fn verify(&self, proven: &CustomDomain, now: Timestamp) -> VerifiedDomain {
+        self.store.verify_domain(proven.tenant, proven.token, WHO.into(), now).await.unwrap()
     }
 
     // --- accepting ----------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+use sealpost_core::domain::{DisplayName, LogoUrl};
 use sealpost_core::event_type::{Origin, built_in};
 use sealpost_core::key_ring::KeyState;
 use sealpost_core::settings::WebhookSettings;
@@ -154,4 +155,39 @@ async fn keys_and_secrets_survive_a_restart() {
     let fixture = fixture.restart(|_| ());
     let delta = fixture.store.registry_delta(fixture.tenant, 0).await.unwrap();
     assert_eq!((delta.keys, delta.changed), (Some(ring), vec![webhook]));
+}
+
+#[tokio::test]
+async fn every_change_of_a_domain_is_audited_and_nothing_else_is() {
+    let fixture = Fixture::new().await;
+    let (store, tenant) = (&fixture.store, fixture.tenant);
+    let facts = |domain: &str| DomainFacts {
+        name: DisplayName::parse("Acme").unwrap(),
+        logo_url: LogoUrl::parse("https://example.com/logo.png").unwrap(),
+        domain: DomainName::parse(domain, None).unwrap(),
+    };
+    let token = VerificationToken::from_bytes([1; 16]);
+    let new = CustomDomain { tenant, facts: facts("a.example"), token, verified_at: None };
+    let who = || "client 7".to_owned();
+    assert!(store.create_domain(new.clone(), who(), at(1)).await.unwrap());
+    assert!(!store.create_domain(new, who(), at(2)).await.unwrap());
+    store.verify_domain(tenant, VerificationToken::from_bytes([2; 16]), who(), at(3)).await.unwrap();
+    store.verify_domain(tenant, token, who(), at(4)).await.unwrap();
+    store.verify_domain(tenant, token, who(), at(5)).await.unwrap();
+    store.change_domain(tenant, facts("b.example"), token, who(), at(6)).await.unwrap().unwrap();
+    store.delete_domain(tenant, who(), at(7)).await.unwrap().unwrap();
+    store.delete_domain(tenant, who(), at(8)).await.unwrap();
+
+    let conn = Connection::open(&fixture.options.path).unwrap();
+    let sql = "SELECT group_concat((at - 1700000000000) || ' ' || who || ' ' || what || ' ' || object, '\n') FROM audit";
+    let entries: String = conn.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        entries.lines().collect::<Vec<_>>(),
+        [
+            "1 client 7 create domain a.example",
+            "4 client 7 verify domain a.example",
+            "6 client 7 change domain b.example",
+            "7 client 7 delete domain b.example",
+        ]
+    );
 }
