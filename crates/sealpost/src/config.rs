@@ -67,6 +67,8 @@ pub struct EgressSettings {
     pub allow: Vec<IpNet>,
     pub plain_http_loopback: bool,
     pub ca: Option<PathBuf>,
+    /// Asked instead of the system's name servers.
+    pub dns_servers: Option<Vec<SocketAddr>>,
 }
 
 /// How the command line reaches a server.

@@ -45,6 +45,9 @@ pub(super) struct ServeArgs {
     /// Extra trust anchors for deliveries (PEM)
     #[arg(long, value_name = "FILE")]
     egress_ca: Option<String>,
+    /// Name servers to ask instead of the system's: addresses, with a port or without
+    #[arg(long, value_name = "ADDRS")]
+    dns_servers: Option<String>,
     /// Waits between attempts [default: 10s,60s,360s]
     #[arg(long, value_name = "WAITS")]
     retry_intervals: Option<String>,
@@ -80,6 +83,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         (Name::EgressAllow, args.egress_allow),
         (Name::EgressHttp, args.egress_http),
         (Name::EgressCa, args.egress_ca),
+        (Name::DnsServers, args.dns_servers),
         (Name::RetryIntervals, args.retry_intervals),
         (Name::Timeout, args.timeout),
         (Name::SignatureExpires, args.signature_expires),

@@ -66,6 +66,7 @@ settings! {
     EgressAllow "EGRESS_ALLOW" "egress.allow" "--egress-allow",
     EgressHttp "EGRESS_HTTP" "egress.http" "--egress-http",
     EgressCa "EGRESS_CA" "egress.ca" "--egress-ca",
+    DnsServers "DNS_SERVERS" "dns.servers" "--dns-servers",
     RetryIntervals "RETRY_INTERVALS" "retry.intervals" "--retry-intervals",
     Timeout "TIMEOUT" "timeout" "--timeout",
     SignatureExpires "SIGNATURE_EXPIRES" "signature.expires" "--signature-expires",

@@ -42,6 +42,7 @@ fn defaults_are_the_documented_ones() {
                 allow: [],
                 plain_http_loopback: false,
                 ca: None,
+                dns_servers: None,
             },
             defaults: ServerDefaults {
                 timeout_ms: 3000,
@@ -119,6 +120,9 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_EGRESS_ALLOW", "localhost")],
             &[("SEALPOST_EGRESS_HTTP", "on")],
             &[("SEALPOST_EGRESS_CA", "")],
+            &[("SEALPOST_DNS_SERVERS", "dns.example")],
+            &[("SEALPOST_DNS_SERVERS", "192.0.2.53:0")],
+            &[("SEALPOST_DNS_SERVERS", "")],
             &[("SEALPOST_RETRY_INTERVALS", "10,60")],
             &[("SEALPOST_RETRY_INTERVALS", "500ms")],
             &[("SEALPOST_RETRY_INTERVALS", "31d")],
@@ -154,6 +158,9 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_EGRESS_ALLOW must be networks separated by commas, such as 127.0.0.0/8,::1/128.
             SEALPOST_EGRESS_HTTP must be off or loopback.
             SEALPOST_EGRESS_CA must name a file.
+            SEALPOST_DNS_SERVERS must be 1 to 8 addresses separated by commas, such as 192.0.2.53,[2001:db8::53]:5353.
+            SEALPOST_DNS_SERVERS must be 1 to 8 addresses separated by commas, such as 192.0.2.53,[2001:db8::53]:5353.
+            SEALPOST_DNS_SERVERS must be 1 to 8 addresses separated by commas, such as 192.0.2.53,[2001:db8::53]:5353.
             SEALPOST_RETRY_INTERVALS must be 0 to 16 waits separated by commas, such as 10s,60s,360s.
             SEALPOST_RETRY_INTERVALS a wait must be at least 1s and at most 30d.
             SEALPOST_RETRY_INTERVALS a wait must be at least 1s and at most 30d.
@@ -230,6 +237,21 @@ fn where_loopback_may_be_dialled_localhost_may_be_registered() {
         let rules = with(&[("SEALPOST_EGRESS_ALLOW", networks)]).url_rules();
         assert_eq!(rules.allow_localhost, covers, "{networks}");
     }
+}
+
+#[test]
+fn name_servers_are_addresses_with_a_port_or_without() {
+    let servers = |text| with(&[("SEALPOST_DNS_SERVERS", text)]).egress.dns_servers.unwrap();
+    for (text, read) in [
+        ("192.0.2.53", "[192.0.2.53:53]"),
+        ("127.0.0.1:5353, ::1", "[127.0.0.1:5353, [::1]:53]"),
+        ("[2001:db8::53]:5353", "[[2001:db8::53]:5353]"),
+    ] {
+        assert_eq!(format!("{:?}", servers(text)), read);
+    }
+    let file = "[dns]\nservers = ['192.0.2.53', '192.0.2.54:54']";
+    let config = parse(&Flags::default(), &BTreeMap::new(), Some(file)).unwrap();
+    assert_eq!(config.egress.dns_servers.map(|servers| servers.len()), Some(2));
 }
 
 #[test]

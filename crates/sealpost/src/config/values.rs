@@ -27,6 +27,9 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080
 const STORE: &str = "./sealpost-data/sealpost.db";
 /// A label and a dot go before it.
 const BASE_DOMAIN_BYTES_MAX: usize = 253 - 64;
+const DNS_PORT: u16 = 53;
+/// A silent one costs time in every look-up.
+const DNS_SERVERS_MAX: usize = 8;
 /// A next key must be known before it signs, but not be planned for a time nobody remembers.
 const PUBLISH_AHEAD_MAX: Duration = Duration::from_secs(365 * 86_400);
 
@@ -73,6 +76,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
         allow: from.read(Name::EgressAllow, Vec::new(), networks),
         plain_http_loopback: from.read(Name::EgressHttp, false, egress_http),
         ca: from.optional(Name::EgressCa, path),
+        dns_servers: from.optional(Name::DnsServers, dns_servers),
     };
     let preset = ServerDefaults::default();
     let defaults = ServerDefaults {
@@ -200,6 +204,19 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         })
         .collect::<Result<_, _>>()
         .map_err(|_| "must be networks separated by commas, such as 127.0.0.0/8,::1/128".into())
+}
+
+fn dns_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let servers: Option<Vec<SocketAddr>> = items
+        .map(|item| {
+            let bare = item.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+            item.parse::<SocketAddr>().or(bare).ok().filter(|server| server.port() != 0)
+        })
+        .collect();
+    servers.filter(|servers| (1..=DNS_SERVERS_MAX).contains(&servers.len())).ok_or_else(|| {
+        "must be 1 to 8 addresses separated by commas, such as 192.0.2.53,[2001:db8::53]:5353".into()
+    })
 }
 
 fn bootstrap_key(text: &str) -> Result<Secret<String>, String> {

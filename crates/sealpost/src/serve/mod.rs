@@ -278,6 +278,7 @@ fn egress(config: &Config) -> Result<Arc<Egress>, ServeError> {
         allow: config.egress.allow.clone(),
         plain_http_loopback: config.egress.plain_http_loopback,
         extra_ca_pem,
+        nameservers: config.egress.dns_servers.clone(),
         ..EgressConfig::default()
     };
     Ok(Arc::new(Egress::new(door)?))
