@@ -127,7 +127,7 @@ pub trait Registry: Send + Sync {
     async fn create_tenant(&self, new: NewTenant) -> Result<Option<Tenant>, StoreError>;
     /// All tenants that are not deleted, oldest first.
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
-    /// Deletes its clients and webhooks with it; nothing is accepted for it any more, and its subdomain is never given
+    /// Deletes its clients, webhooks and custom domain with it; nothing is accepted for it any more, and its subdomain is never given
     /// to another. What it stored stays until its time is over or it is erased. `None` if there is no such tenant.
     async fn delete_tenant(
         &self,

@@ -138,6 +138,8 @@ pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backe
     };
     world.store.create_client(client.clone()).await.unwrap();
     let (other, _) = world.other_tenant().await;
+    let domain = world.domain(&world.tenant, "a.example").await;
+    assert!(matches!(world.verify(&domain, at(0)).await, VerifiedDomain::Verified(_)));
     let before = world.store.registry_delta(world.tenant.no, 0).await.unwrap();
 
     let deleted = world.store.delete_tenant(world.tenant.no, at(1)).await.unwrap();
@@ -149,6 +151,7 @@ pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backe
     let store = &world.store;
     let left: Vec<_> = store.tenants().await.unwrap().into_iter().map(|tenant| tenant.no).collect();
     assert_eq!(left, [other.no]);
+    assert_eq!(store.verified_domains().await.unwrap(), []);
     assert_eq!(store.client_by_key_hash([1; 32]).await.unwrap(), None);
     assert!(!store.create_client(client).await.unwrap());
     assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), None);

@@ -1,7 +1,8 @@
 //! Who calls, and for which tenant: the API key or access token, the host, the roles.
 //!
-//! The credential names the tenant. A host `{tenant}.<base domain>` must name the same one; without a base domain
-//! any host is tenant `default`, and public calls take the tenant from the host alone.
+//! The credential names the tenant. A host that names one too (`{tenant}.<base domain>`, or a tenant's verified custom
+//! domain) must name the same; without a base domain any other host is tenant `default`, and public calls take the
+//! tenant from the host alone.
 
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::request::Parts;
@@ -14,6 +15,7 @@ use super::problem::Problem;
 use super::route::Route;
 use crate::app::App;
 use crate::app::clients::Caller;
+use crate::app::domains::VerifiedDomains;
 
 /// An access token has some 700 bytes; no key of ours is longer, the operator's own bootstrap key may be.
 const KEY_BYTES_MAX: usize = 4096;
@@ -21,37 +23,48 @@ const KEY_BYTES_MAX: usize = 4096;
 /// What the host of a request says about the tenant.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Host {
-    /// No base domain is configured: every host is tenant `default`.
+    /// No base domain is configured: every host that is nobody's is tenant `default`.
     Any,
     /// `{label}.<base domain>`
     Tenant(String),
-    /// A base domain is configured and this host is not below it.
+    /// The verified custom domain of this tenant.
+    Custom(TenantNo),
+    /// A base domain is configured, and this host is neither below it nor a tenant's own.
     Elsewhere,
 }
 
 impl Host {
-    pub(super) fn of(head: &Parts, base_domain: Option<&str>) -> Self {
-        let Some(base) = base_domain else { return Host::Any };
+    pub(super) fn of(head: &Parts, base_domain: Option<&str>, domains: &VerifiedDomains) -> Self {
+        if base_domain.is_none() && domains.is_empty() {
+            return Host::Any;
+        }
         let from_header = || head.headers.get(HOST)?.to_str().ok();
         let host =
             head.uri.authority().map(|authority| authority.as_str()).or_else(from_header).unwrap_or_default();
-        Self::below(base, host)
+        Self::named(host, base_domain, |name| domains.tenant(name))
     }
 
-    fn below(base: &str, host: &str) -> Self {
+    /// Names below the base domain are the installation's: no custom domain takes them away.
+    fn named(host: &str, base: Option<&str>, custom: impl FnOnce(&str) -> Option<TenantNo>) -> Self {
         let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let base = base.trim_end_matches('.').to_ascii_lowercase();
-        match name.strip_suffix(&base).and_then(|rest| rest.strip_suffix('.')) {
-            Some(label) => Host::Tenant(label.to_owned()),
-            None => Host::Elsewhere,
+        let below = |base: &str| {
+            let base = base.trim_end_matches('.').to_ascii_lowercase();
+            name.strip_suffix(&base)?.strip_suffix('.').map(str::to_owned)
+        };
+        match (base.and_then(below), custom(&name), base) {
+            (Some(label), _, _) => Host::Tenant(label),
+            (None, Some(tenant), _) => Host::Custom(tenant),
+            (None, None, Some(_)) => Host::Elsewhere,
+            (None, None, None) => Host::Any,
         }
     }
 
     /// The tenant that the host names; `None` if it names none by itself.
-    pub(super) async fn named(&self, app: &App) -> Result<Option<Tenant>, Problem> {
+    pub(super) async fn own_tenant(&self, app: &App) -> Result<Option<Tenant>, Problem> {
         match self {
             Host::Any | Host::Elsewhere => Ok(None),
+            Host::Custom(tenant) => Ok(Some(app.tenant(*tenant).await?.tenant.clone())),
             Host::Tenant(label) => Ok(Some(app.tenant_by_name(label).await?.ok_or(Problem::not_found())?)),
         }
     }
@@ -61,6 +74,7 @@ impl Host {
         let name = match self {
             Host::Any => DEFAULT_TENANT,
             Host::Tenant(label) => label,
+            Host::Custom(tenant) => return Ok(*tenant),
             Host::Elsewhere => return Err(Problem::not_found()),
         };
         Ok(app.tenant_by_name(name).await?.ok_or(Problem::not_found())?.no)
@@ -94,16 +108,18 @@ pub(super) async fn admit(
         Some(key) => app.authenticate(key).await?,
         None => None,
     };
-    if let Host::Tenant(label) = host {
-        let agrees = match &caller {
-            Some(caller) => app.tenant(caller.tenant).await?.tenant.subdomain.as_str() == label,
-            None => false,
-        };
-        if !agrees {
-            // A host that names nobody is 404 to everybody; otherwise the credential is not for this tenant.
-            host.tenant(app).await?;
-            return Err(Problem::Unauthorized);
+    let agrees = match (host, &caller) {
+        (Host::Any | Host::Elsewhere, _) => true,
+        (_, None) => false,
+        (Host::Tenant(label), Some(caller)) => {
+            app.tenant(caller.tenant).await?.tenant.subdomain.as_str() == label
         }
+        (Host::Custom(tenant), Some(caller)) => caller.tenant == *tenant,
+    };
+    if !agrees {
+        // A host that names nobody is 404 to everybody; otherwise the credential is not for this tenant.
+        host.tenant(app).await?;
+        return Err(Problem::Unauthorized);
     }
     let caller = caller.ok_or(Problem::Unauthorized)?;
     if route.may(caller.roles) { Ok(Admitted::Tenant(caller)) } else { Err(Problem::Forbidden) }
@@ -137,8 +153,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_below_the_base_domain_names_a_tenant() {
+    fn a_host_names_a_tenant_below_the_base_domain_or_by_its_own_domain() {
         let tenant = |label: &str| Host::Tenant(label.into());
+        let custom =
+            |name: &str| matches!(name, "id.acme.example" | "x.posts.example").then_some(TenantNo(7));
         for (host, said) in [
             ("acme.posts.example", tenant("acme")),
             ("ACME.Posts.Example:8443", tenant("acme")),
@@ -150,8 +168,20 @@ mod tests {
             ("127.0.0.1:8080", Host::Elsewhere),
             ("[::1]:8080", Host::Elsewhere),
             ("", Host::Elsewhere),
+            ("id.acme.example", Host::Custom(TenantNo(7))),
+            ("ID.Acme.Example.:8443", Host::Custom(TenantNo(7))),
+            ("www.id.acme.example", Host::Elsewhere),
+            ("acme.example", Host::Elsewhere),
+            ("x.posts.example", tenant("x")),
         ] {
-            assert_eq!(Host::below("posts.example", host), said, "{host}");
+            assert_eq!(Host::named(host, Some("posts.example"), custom), said, "{host}");
+        }
+        for (host, said) in [
+            ("id.acme.example", Host::Custom(TenantNo(7))),
+            ("acme.posts.example", Host::Any),
+            ("", Host::Any),
+        ] {
+            assert_eq!(Host::named(host, None, custom), said, "{host}");
         }
     }
 

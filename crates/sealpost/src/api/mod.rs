@@ -42,8 +42,9 @@ use problem::Problem;
 use route::{Method, Route, Takes};
 use routes::ROUTES;
 
-/// Older MATTR clients call `/core/v1/webhooks...`; it is the same resource.
 const WEBHOOKS: &str = "/v1/webhooks";
+const DOMAIN: &str = "/v1/config/domain";
+/// Older MATTR clients call `/core/v1/webhooks...`; it is the same resource.
 const BASES: [&str; 2] = ["", "/core"];
 
 /// What every call gets; cheap to clone.
@@ -97,7 +98,7 @@ pub fn metrics_router(state: ApiState) -> Router {
 }
 
 fn bases(path: &str) -> &'static [&'static str] {
-    if path.starts_with(WEBHOOKS) { &BASES } else { &BASES[..1] }
+    if path.starts_with(WEBHOOKS) || path.starts_with(DOMAIN) { &BASES } else { &BASES[..1] }
 }
 
 fn methods(base: &'static str, routes: &[&'static Route]) -> MethodRouter<ApiState> {
@@ -129,7 +130,7 @@ async fn answer(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let host = auth::Host::of(&head, state.app.config.base_domain.as_deref());
+    let host = auth::Host::of(&head, state.app.config.base_domain.as_deref(), &state.app.domains);
     let by = auth::admit(&state.app, route, &head.headers, &host).await?;
     let params = params.map_err(|_| Problem::Refused("the path is not UTF-8".into()))?;
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

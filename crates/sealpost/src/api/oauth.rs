@@ -61,7 +61,7 @@ struct TokenRequest {
 }
 
 pub(super) async fn token(mut call: Call) -> Result<Response, Problem> {
-    let host = call.host.named(call.app()).await?;
+    let host = call.host.own_tenant(call.app()).await?;
     let request = match read(&mut call).await? {
         Ok(request) => request,
         Err(refused) => return Ok(refused.into_response()),

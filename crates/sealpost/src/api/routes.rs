@@ -1,15 +1,15 @@
 //! Every route of the service on one page: what is called how, by whom, with what, and what comes back.
 //!
-//! Everything below `/v1/webhooks` is also served below `/core/v1/webhooks`.
+//! Everything below `/v1/webhooks` and `/v1/config/domain` is also served below `/core`.
 
 use sealpost_core::role::Permission::{
-    Erase, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadDeliveries, ReadEventTypes,
-    ReadSecrets, RepairDeliveries,
+    Erase, ManageDomain, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadDeliveries,
+    ReadEventTypes, ReadSecrets, RepairDeliveries,
 };
 use sealpost_core::role::Role;
 
 use super::management::{clients, tenants};
-use super::mattr::{jwks, webhooks};
+use super::mattr::{domain, jwks, webhooks};
 use super::native::{deliveries, erasures, event_types, events, publish, secrets, settings};
 use super::route::Method::{Delete, Get, Post, Put};
 use super::route::Takes::{Events, Json, Optional, Token};
@@ -41,7 +41,7 @@ const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "On
 const PAGE: &[Param] = &[LIMIT, CURSOR];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 40] = [
+pub(super) static ROUTES: [Route; 46] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
@@ -54,6 +54,18 @@ pub(super) static ROUTES: [Route; 40] = [
     Route::new(Put, "/v1/webhooks/{id}", ManageWebhooks, "updateWebhook", "Replace a webhook", |c| Box::pin(webhooks::replace(c)))
         .takes(Json("WebhookReplacement")).gives(&[gives(200, "Webhook", "Replaced")]),
     Route::new(Delete, "/v1/webhooks/{id}", ManageWebhooks, "deleteWebhook", "Delete a webhook", |c| Box::pin(webhooks::delete(c)))
+        .gives(EMPTY),
+    Route::new(Post, "/v1/config/domain", ManageDomain, "createCustomDomain", "Configure the custom domain", |c| Box::pin(domain::create(c)))
+        .takes(Json("CustomDomainInput")).gives(&[gives(201, "CustomDomain", "Configured, and not verified yet")]),
+    Route::new(Get, "/v1/config/domain", ManageDomain, "getCustomDomain", "Get the custom domain", |c| Box::pin(domain::get(c)))
+        .gives(&[gives(200, "CustomDomain", "Found")]),
+    Route::new(Put, "/v1/config/domain", ManageDomain, "updateCustomDomain", "Replace the custom domain; another domain must be verified again", |c| Box::pin(domain::replace(c)))
+        .takes(Json("CustomDomainInput")).gives(&[gives(200, "CustomDomain", "Replaced")]),
+    Route::new(Delete, "/v1/config/domain", ManageDomain, "deleteCustomDomain", "Delete the custom domain", |c| Box::pin(domain::delete(c)))
+        .gives(EMPTY),
+    Route::new(Post, "/v1/config/domain/verify", ManageDomain, "verifyCustomDomain", "Look for the verification token in the TXT records of the custom domain", |c| Box::pin(domain::verify(c)))
+        .gives(EMPTY),
+    Route::new(Put, "/v1/config/domain/verify", ManageDomain, "verifyCustomDomainByPut", "The same as `POST`, for older MATTR clients", |c| Box::pin(domain::verify(c)))
         .gives(EMPTY),
 
     // Publishing

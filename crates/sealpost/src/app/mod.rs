@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod clients;
 pub mod deliveries;
+pub mod domains;
 pub mod erasures;
 pub mod event_types;
 pub mod events;
@@ -25,11 +26,13 @@ use sealpost_core::id::TenantNo;
 use sealpost_core::payload::Payload;
 use sealpost_core::settings::ServerDefaults;
 use sealpost_core::target_url::UrlRules;
+use sealpost_egress::TxtLookup;
 use sealpost_store::queue::ClaimTicket;
 use sealpost_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use domains::VerifiedDomains;
 use lanes::{Caps, Lanes, Work};
 use registry::{Registry, Target, TenantEntry};
 use starts::StartMarks;
@@ -66,6 +69,8 @@ pub struct App {
     pub lanes: Arc<Lanes>,
     pub config: Arc<AppConfig>,
     pub starts: Arc<StartMarks>,
+    pub domains: Arc<VerifiedDomains>,
+    txt: TxtLookup,
     clients: Arc<clients::ClientCache>,
     tokens: Arc<tokens::Tokens>,
 }
@@ -85,6 +90,8 @@ impl App {
             tokens: Arc::default(),
             config: Arc::new(config),
             starts: StartMarks::none(),
+            domains: Arc::default(),
+            txt: TxtLookup::default(),
             store,
             clock,
             lanes,
@@ -95,6 +102,11 @@ impl App {
     /// Remembers beyond a kill which claims began.
     pub fn with_starts(self, starts: Arc<StartMarks>) -> Self {
         Self { starts, ..self }
+    }
+
+    /// Asks the DNS for what proves a domain; without it no domain can be verified.
+    pub fn with_txt(self, txt: TxtLookup) -> Self {
+        Self { txt, ..self }
     }
 
     /// A tenant that must exist, because a credential or a row named it.

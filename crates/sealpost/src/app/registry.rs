@@ -105,8 +105,10 @@ pub struct TenantEntry {
     state: RwLock<State>,
     /// One refresh at a time.
     refreshing: tokio::sync::Mutex<()>,
-    /// One change that was decided on what a webhook is now at a time.
+    /// One change at a time of those that are decided on what a webhook is now, or that are kept in memory too.
     pub changing: tokio::sync::Mutex<()>,
+    /// One look-up of the custom domain's records at a time.
+    pub verifying: tokio::sync::Mutex<()>,
 }
 
 impl TenantEntry {
@@ -270,6 +272,7 @@ impl Registry {
             state: RwLock::new(State::new()),
             refreshing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
+            verifying: tokio::sync::Mutex::new(()),
         });
         self.refresh(&entry).await?;
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);

@@ -68,6 +68,7 @@ impl App {
         let _alone = entry.changing.lock().await;
         self.store.delete_tenant(tenant.no, now).await?.ok_or(TenantRefused::NotFound)?;
         self.clients.forget();
+        self.domains.forget(tenant.no);
         self.store.audit(tenant.no, who.into(), "delete tenant".into(), tenant.id.to_string(), now).await?;
         let targets = entry.targets();
         self.registry.refresh_after_change(&entry).await?;

@@ -144,8 +144,9 @@ impl Server {
         let (app, work) = App::new(store, clock, Caps::default(), app_config(config, public_url));
         let starts = StartMarks::open(config.data_folder(), &boot_id())
             .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?;
-        let app = app.with_starts(starts);
+        let app = app.with_starts(starts).with_txt(outbound.txt_lookup());
         let tenant = app.ensure_default_tenant().await?;
+        app.load_domains().await?;
         let first_key = match config.bootstrap_api_key {
             Some(_) => None,
             None => first_key::ensure(&app, tenant.no, &config.admin_key_file()).await?,

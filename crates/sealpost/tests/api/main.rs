@@ -5,9 +5,12 @@
 
 mod bodies;
 mod deliveries;
+mod domain;
 mod event_types;
 mod events;
 mod management;
+#[path = "../../../sealpost-egress/tests/egress/name_server.rs"]
+mod name_server;
 mod oauth;
 mod operations;
 mod publish;

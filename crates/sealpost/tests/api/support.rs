@@ -1,6 +1,7 @@
 //! A service without engine and listener: router, verbs and a store in a fresh folder, on a clock that stands still.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,7 @@ use sealpost_core::settings::{ServerDefaults, WebhookSettings};
 use sealpost_core::target_url::{TargetUrl, UrlRules};
 use sealpost_core::time::Timestamp;
 use sealpost_core::webhook::{Subscription, Webhook};
+use sealpost_egress::{Egress, EgressConfig, TxtLookup};
 use sealpost_store::queue::{Next, Settlement};
 use sealpost_store::sqlite::{OpenOptions, SqliteStore};
 use serde_json::{Value, json};
@@ -54,6 +56,10 @@ impl World {
     }
 
     pub(crate) async fn with(base_domain: Option<&str>, disk_reserve_bytes: u64) -> Self {
+        Self::with_txt(base_domain, disk_reserve_bytes, TxtLookup::default()).await
+    }
+
+    pub(crate) async fn with_txt(base_domain: Option<&str>, disk_reserve_bytes: u64, txt: TxtLookup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options =
             OpenOptions { disk_reserve_bytes, ..OpenOptions::new(folder.path().join("sealpost.db")) };
@@ -68,6 +74,7 @@ impl World {
             publish_ahead: Duration::from_secs(30 * 86_400),
         };
         let (app, claimed) = App::new(store, clock.clone(), Caps::default(), config);
+        let app = app.with_txt(txt);
         let tenant = app.ensure_default_tenant().await.unwrap().no;
         let ready = Arc::new(AtomicBool::new(true));
         let state = ApiState::new(app.clone(), ready.clone());
@@ -188,6 +195,17 @@ impl World {
         let settlement = Settlement { ticket: ready.ticket, attempt, next: Next::End(state), alert_after: 0 };
         self.app.store.settle(vec![settlement]).await.unwrap();
     }
+}
+
+/// What asks this name server and nobody else.
+pub(crate) fn txt_lookup(name_server: SocketAddr) -> TxtLookup {
+    let config = EgressConfig {
+        plain_http_loopback: true,
+        native_roots: false,
+        nameservers: Some(vec![name_server]),
+        ..EgressConfig::default()
+    };
+    Egress::new(config).unwrap().txt_lookup()
 }
 
 /// A request to be made.
@@ -316,7 +334,7 @@ pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi::document);
 /// Panics if the document does not list such an answer to such a call.
 fn as_documented(method: &Method, target: &str, answer: &Answer) {
     let path = target.split('?').next().unwrap();
-    let path = path.strip_prefix("/core").filter(|path| path.starts_with("/v1/webhooks")).unwrap_or(path);
+    let path = path.strip_prefix("/core").filter(|path| has_core(path)).unwrap_or(path);
     let paths = DOCUMENT["paths"].as_object().unwrap();
     let fits = |template: &str| {
         let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
@@ -357,6 +375,11 @@ fn as_documented(method: &Method, target: &str, answer: &Answer) {
             }
         }
     }
+}
+
+/// Whether a path is served below `/core` too.
+pub(crate) fn has_core(path: &str) -> bool {
+    ["/v1/webhooks", "/v1/config/domain"].iter().any(|base| path.starts_with(base))
 }
 
 fn holds(schema: &Value, answer: &Answer) {

@@ -5,7 +5,7 @@ use sealpost_core::id::WebhookId;
 use sealpost_core::role::Role;
 use serde_json::{Value, json};
 
-use crate::support::{ABSENT, DOCUMENT, Said, World, call, get, post};
+use crate::support::{ABSENT, DOCUMENT, Said, World, call, get, has_core, post};
 
 /// Every listed operation: method, path with something in its parameters, roles; no roles means public.
 fn operations() -> Vec<(String, String, Vec<String>, Value)> {
@@ -18,7 +18,7 @@ fn operations() -> Vec<(String, String, Vec<String>, Value)> {
             all.push((method.to_uppercase(), path, roles, operation.clone()));
         }
     }
-    assert_eq!(all.len(), 40);
+    assert_eq!(all.len(), 46);
     all
 }
 
@@ -35,7 +35,7 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
     for (method, path, roles, operation) in operations() {
         let public = operation["security"] == serde_json::json!([]);
         for base in ["", "/core"] {
-            if base == "/core" && !path.starts_with("/v1/webhooks") {
+            if base == "/core" && !has_core(&path) {
                 continue;
             }
             let path = format!("{base}{path}");
@@ -185,7 +185,10 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         ("POST", "/oauth/token"),
         ("GET", "/v1/tenants"),
         ("GET", "/webhooks"),
-        ("GET", "/v1/config/domain"),
+        ("GET", "/v1/config"),
+        ("PATCH", "/v1/config/domain"),
+        ("GET", "/core/v1/config/domain/verify"),
+        ("POST", "/v1/config/domain/invalidate"),
         ("GET", "/v1/events"),
         ("POST", "/v1/webhooks/x/token/rotate"),
         ("GET", "/v2/webhooks"),
@@ -206,7 +209,10 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         POST /oauth/token: 415 {"code":"UnsupportedMediaType","message":"the body must be application/json in UTF-8"}
         GET /v1/tenants: 401 [text/plain] Unauthorized
         GET /webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}
-        GET /v1/config/domain: 404 {"code":"NotFound","message":"Resource Not Found"}
+        GET /v1/config: 404 {"code":"NotFound","message":"Resource Not Found"}
+        PATCH /v1/config/domain: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, GET, HEAD, PUT, DELETE
+        GET /core/v1/config/domain/verify: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, PUT
+        POST /v1/config/domain/invalidate: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /v1/events: 404 {"code":"NotFound","message":"Resource Not Found"}
         POST /v1/webhooks/x/token/rotate: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /v2/webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}

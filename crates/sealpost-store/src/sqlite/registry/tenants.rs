@@ -52,6 +52,8 @@ fn bury(
     let webhooks = conn
         .prepare_cached(&format!("{BURY} WHERE tenant = ?1 AND deleted_at IS NULL"))?
         .execute((tenant.0, now.millis(), version))?;
+    // Whoever proves the domain next may have it.
+    conn.prepare_cached("DELETE FROM custom_domain WHERE tenant = ?1")?.execute([tenant.0])?;
     let clients = conn.prepare_cached("DELETE FROM client WHERE tenant = ?1")?.execute([tenant.0])?;
     Ok(Some(DeletedTenant { webhooks: webhooks as u64, clients: clients as u64 }))
 }

@@ -2,6 +2,7 @@
 //! get in the `webhooks` section. Tests hold every answer against the schema it is listed with.
 
 mod deliveries;
+mod domain;
 mod event_types;
 mod events;
 mod oauth;
@@ -14,9 +15,9 @@ use sealpost_core::limits as bound;
 use sealpost_core::role::{Permission, Role};
 use serde_json::{Map, Value, json};
 
-use super::WEBHOOKS;
 use super::route::{Gives, Method, Param, ParamKind, Route, Takes};
 use super::routes::ROUTES;
+use super::{DOMAIN, WEBHOOKS, bases};
 
 pub(super) type Schema = (&'static str, Value);
 
@@ -53,7 +54,7 @@ pub fn document() -> Value {
 
 fn path_item(route: &Route) -> Value {
     let mut item = Map::new();
-    if route.path.starts_with(WEBHOOKS) {
+    if bases(route.path).len() > 1 {
         let core = json!({"url": "/core", "description": "The same under the prefix of older MATTR clients"});
         item.insert("servers".into(), json!([{"url": "/"}, core]));
     }
@@ -112,6 +113,9 @@ fn operation(route: &Route) -> Value {
 
 /// The noun a call is about.
 fn tag(route: &Route) -> &'static str {
+    if route.path.starts_with(DOMAIN) {
+        return "custom domain";
+    }
     let Some(below) = route.path.strip_prefix(WEBHOOKS) else {
         return match route.path.split('/').nth(1) {
             Some("v1") => "tenants",
@@ -246,6 +250,7 @@ fn schemas() -> Value {
     let all = [
         common(),
         webhooks::schemas(),
+        domain::schemas(),
         events::schemas(),
         deliveries::schemas(),
         settings::schemas(),
