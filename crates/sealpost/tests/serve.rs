@@ -6,10 +6,16 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+#[path = "../../sealpost-egress/tests/egress/name_server.rs"]
+mod name_server;
+
+use name_server::Names;
 
 /// A folder with the settings that every command in it gets.
 struct Place {
@@ -106,10 +112,14 @@ impl Serving {
 
     /// Status line and body.
     fn call(&self, method: &str, path: &str, key: &str, body: &str) -> (String, String) {
+        self.call_at("localhost", method, path, key, body)
+    }
+
+    fn call_at(&self, host: &str, method: &str, path: &str, key: &str, body: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).expect("it reads");
@@ -143,6 +153,33 @@ fn it_says_once_that_it_listens_and_ends_in_order() {
     assert_eq!((code, more.as_str()), (Some(0), ""), "{log}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(!place.data("admin.sock").exists());
+}
+
+#[test]
+fn a_custom_domain_is_looked_up_at_the_configured_servers_and_known_after_a_restart() {
+    const KEY: &str = "bootstrap-key-of-the-operator-0123456789";
+    let runtime = tokio::runtime::Runtime::new().expect("it starts");
+    let names = runtime.block_on(Names::serving(&[]));
+    let place = Place::new(&[
+        ("SEALPOST_BOOTSTRAP_API_KEY", KEY),
+        ("SEALPOST_BASE_DOMAIN", "posts.example"),
+        ("SEALPOST_DNS_SERVERS", &names.address.to_string()),
+    ]);
+    let jwks = |serving: &Serving| serving.call_at("id.example", "GET", "/v1/webhooks/jwks", "", "").0;
+
+    let serving = place.serve();
+    let input = r#"{"name":"Acme","logoUrl":"https://id.example/logo.png","domain":"id.example"}"#;
+    let (status, body) = serving.call("POST", "/v1/config/domain", KEY, input);
+    assert_eq!(status, "HTTP/1.1 201 Created", "{body}");
+    let made: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(jwks(&serving), "HTTP/1.1 404 Not Found");
+    names.set("id.example", &[&format!("txt:{}", made["verificationToken"].as_str().expect("a token"))]);
+    assert_eq!(serving.call("POST", "/v1/config/domain/verify", KEY, "").0, "HTTP/1.1 204 No Content");
+    assert_eq!(jwks(&serving), "HTTP/1.1 200 OK");
+    assert_eq!(serving.stop().0, Some(0));
+
+    assert_eq!(jwks(&place.serve()), "HTTP/1.1 200 OK");
+    assert_eq!(names.asked.load(Ordering::SeqCst), 1, "one question, and none at the start");
 }
 
 /// A server with one send under way that does not end by itself; the receiver takes the request and says nothing.
