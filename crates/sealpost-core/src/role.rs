@@ -50,13 +50,15 @@ pub enum Permission {
     ManageEventTypes,
     /// Configure, verify and delete the custom domain.
     ManageDomain,
+    /// Read the audit log.
+    ReadAudit,
     /// Tenants, their clients, metrics: an operator's credential, which no role is.
     Operate,
 }
 
 impl Permission {
     /// Those that a role can have.
-    pub const OF_ROLES: [Permission; 10] = [
+    pub const OF_ROLES: [Permission; 11] = [
         Permission::ManageWebhooks,
         Permission::Publish,
         Permission::ReadDeliveries,
@@ -67,6 +69,7 @@ impl Permission {
         Permission::ReadEventTypes,
         Permission::ManageEventTypes,
         Permission::ManageDomain,
+        Permission::ReadAudit,
     ];
 
     /// As management answers name it.
@@ -83,6 +86,7 @@ impl Permission {
             Permission::ReadEventTypes => "event-types:read",
             Permission::ManageEventTypes => "event-types:manage",
             Permission::ManageDomain => "domain:manage",
+            Permission::ReadAudit => "audit:read",
             Permission::Operate => "operate",
         }
     }
@@ -101,6 +105,7 @@ impl Permission {
             Permission::ReadEventTypes => &[Admin, Issuer, ManagedIssuer, Publisher, Auditor],
             Permission::ManageEventTypes => &[Admin],
             Permission::ManageDomain => &[Admin, Issuer, ManagedIssuer, Verifier, DtsProvider],
+            Permission::ReadAudit => &[Admin, Auditor],
         }
     }
 }

@@ -107,6 +107,17 @@ pub enum PayloadRead {
     NotFound,
 }
 
+/// Who did what to which thing; never content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEntry {
+    /// Its number in the store; a tenant's own numbers have gaps.
+    pub no: i64,
+    pub at: Timestamp,
+    pub who: String,
+    pub what: String,
+    pub object: String,
+}
+
 #[async_trait]
 pub trait History: Send + Sync {
     /// Newest first by (accepted_at, id).
@@ -154,6 +165,13 @@ pub trait History: Send + Sync {
         object: String,
         now: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// The audit log of a tenant, newest first, by number.
+    async fn audit_entries(
+        &self,
+        tenant: TenantNo,
+        page: PageRequest<i64>,
+    ) -> Result<Page<AuditEntry>, StoreError>;
 
     /// Deliveries per state of a webhook, at most `most` rows looked at; for people, not for decisions.
     async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError>;

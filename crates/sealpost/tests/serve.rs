@@ -416,6 +416,19 @@ fn operators_commands_work_with_and_without_a_server() {
         if let Some(serving) = &serving {
             assert_eq!(serving.get(&gone, &operator).0, "HTTP/1.1 200 OK");
         }
+        let log = place.run(&["audit", "--tenant", "acme", "--json"]).json();
+        let log = log["data"].as_array().expect("entries").clone();
+        let what = |entry: &serde_json::Value| entry["what"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            log.iter().map(what).collect::<Vec<_>>(),
+            ["create client", "delete client", "create client", "create tenant"]
+        );
+        assert!(!log.iter().any(|entry| entry.to_string().contains("spk_")), "{log:?}");
+        let last = log[2]["id"].to_string();
+        let rest = place.run(&["audit", "--tenant", "acme", "--before", &last]);
+        assert!(rest.out.contains("create tenant") && !rest.out.contains("client"), "{rest:?}");
+        assert!(place.run(&["audit"]).out.contains("create operator"));
+
         let asked = place.run(&["tenant", "delete", "acme"]);
         assert_eq!(asked.code, Some(4), "nobody said yes: {asked:?}");
         assert_eq!(place.run(&["tenant", "delete", "acme", "--yes"]).code, Some(0));
@@ -570,7 +583,7 @@ fn openings_are_warned_about_in_the_log() {
 #[test]
 fn later_commands_are_refused_by_name() {
     let place = Place::new(&[]);
-    for line in [["copy"].as_slice(), &["audit", "--all"]] {
+    for line in [["copy"].as_slice(), &["copy", "--from", "a"]] {
         let ended = place.run(line);
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.err.ends_with("Not supported yet\n"), "{ended:?}");

@@ -8,7 +8,7 @@ mod events;
 mod redelivery;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use sealpost_core::delivery::DeliveryRecord;
 use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
@@ -17,8 +17,8 @@ use sealpost_core::time::Timestamp;
 
 use crate::error::StoreError;
 use crate::history::{
-    BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, EventFilter, EventRecord, History,
-    PayloadRead, Redelivered,
+    AuditEntry, BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, EventFilter, EventRecord,
+    History, PayloadRead, Redelivered,
 };
 use crate::page::{Page, PageRequest};
 use crate::sqlite::SqliteStore;
@@ -125,6 +125,35 @@ impl History for SqliteStore {
                 Ok(insert_audit(conn, tenant, &who, &what, &object, now)?)
             })
             .await
+    }
+
+    async fn audit_entries(
+        &self,
+        tenant: TenantNo,
+        page: PageRequest<i64>,
+    ) -> Result<Page<AuditEntry>, StoreError> {
+        let before = page.after.map_or(i64::MAX, |after| after.id);
+        let read = move |conn: &Connection| {
+            let mut statement = conn.prepare_cached(
+                "SELECT seq, at, who, what, object FROM audit INDEXED BY audit_list \
+                 WHERE tenant = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
+            )?;
+            let entry = |row: &Row<'_>| {
+                Ok(AuditEntry {
+                    no: row.get(0)?,
+                    at: Timestamp::from_millis(row.get(1)?),
+                    who: row.get(2)?,
+                    what: row.get(3)?,
+                    object: row.get(4)?,
+                })
+            };
+            let found = statement.query_map((tenant.0, before, i64::from(page.limit) + 1), entry)?;
+            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            let more = rows.len() > page.limit as usize;
+            rows.truncate(page.limit as usize);
+            Ok(Page { rows, more })
+        };
+        self.readers.run(read).await
     }
 
     async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError> {

@@ -3,14 +3,14 @@
 //! Everything below `/v1/webhooks` and `/v1/config/domain` is also served below `/core`.
 
 use sealpost_core::role::Permission::{
-    Erase, ManageDomain, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadDeliveries,
-    ReadEventTypes, ReadSecrets, RepairDeliveries,
+    Erase, ManageDomain, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadAudit,
+    ReadDeliveries, ReadEventTypes, ReadSecrets, RepairDeliveries,
 };
 use sealpost_core::role::Role;
 
 use super::management::{clients, tenants};
 use super::mattr::{domain, jwks, webhooks};
-use super::native::{deliveries, erasures, event_types, events, publish, secrets, settings};
+use super::native::{audit, deliveries, erasures, event_types, events, publish, secrets, settings};
 use super::route::Method::{Delete, Get, Post, Put};
 use super::route::Takes::{Events, Json, Optional, Token};
 use super::route::{Gives, Param, ParamKind, Route};
@@ -41,7 +41,7 @@ const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "On
 const PAGE: &[Param] = &[LIMIT, CURSOR];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 46] = [
+pub(super) static ROUTES: [Route; 47] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
@@ -115,6 +115,9 @@ pub(super) static ROUTES: [Route; 46] = [
         .takes(Json("EventTypeReplacement")).gives(&[gives(200, "EventType", "Replaced")]).fails(&[409]),
     Route::new(Delete, "/v1/webhooks/event-types/{name}", ManageEventTypes, "deleteEventType", "Delete an event type", |c| Box::pin(event_types::delete(c)))
         .gives(EMPTY).fails(&[409]),
+
+    Route::new(Get, "/v1/webhooks/audit", ReadAudit, "listAudit", "List who changed or read what, newest first", |c| Box::pin(audit::list(c)))
+        .query(PAGE).gives(&[gives(200, "AuditList", "One page")]),
 
     // The operator's own
     Route::new(Post, "/v1/tenants", Operate, "createTenant", "Create a tenant with signing keys and a first client", |c| Box::pin(tenants::create(c)))

@@ -10,6 +10,8 @@ use sealpost_core::secret::Secret;
 use sealpost_core::tenant::{Retention, Subdomain, Tenant};
 use sealpost_core::time::{Span, Timestamp};
 use sealpost_store::StoreError;
+use sealpost_store::history::AuditEntry;
+use sealpost_store::page::{After, PageRequest};
 use sealpost_store::registry::{Client, Operator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -70,6 +72,12 @@ pub enum AdminCall {
         tenant: String,
         what: Erase,
     },
+    /// Newest first; only entries before this number.
+    AuditList {
+        tenant: String,
+        limit: u32,
+        before: Option<i64>,
+    },
     Backup {
         to: PathBuf,
     },
@@ -106,6 +114,7 @@ pub enum AdminAnswer {
     Erased { id: String, count: u64 },
     BackedUp { to: PathBuf },
     Findings(Vec<FindingView>),
+    Audit { entries: Vec<AuditView>, more: bool },
 }
 
 /// A text that crosses the socket and the terminal, and is printed nowhere else.
@@ -176,6 +185,16 @@ pub struct KeyView {
     pub may_sign_from: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditView {
+    pub id: i64,
+    pub timestamp: Timestamp,
+    pub who: String,
+    pub what: String,
+    pub object: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -306,6 +325,14 @@ impl App {
                 let (id, count) = self.erase(self.named(&tenant).await?, what, who).await?;
                 Ok(AdminAnswer::Erased { id: id.to_string(), count })
             }
+            AdminCall::AuditList { tenant, limit, before } => {
+                // The time of the last entry plays no part in the order.
+                let after = before.map(|id| After { at: Timestamp::from_millis(0), id });
+                let tenant = self.named(&tenant).await?;
+                let page = self.store.audit_entries(tenant, PageRequest { limit, after }).await?;
+                let entries = page.rows.into_iter().map(AuditView::from).collect();
+                Ok(AdminAnswer::Audit { entries, more: page.more })
+            }
             AdminCall::Backup { to } => {
                 self.store.backup(to.clone()).await?;
                 Ok(AdminAnswer::BackedUp { to })
@@ -424,6 +451,13 @@ impl From<RetentionView> for Retention {
             payload_after_failed: view.payload_after_failed.0,
             metadata: view.metadata.0,
         }
+    }
+}
+
+impl From<AuditEntry> for AuditView {
+    fn from(entry: AuditEntry) -> Self {
+        let AuditEntry { no, at, who, what, object } = entry;
+        Self { id: no, timestamp: at, who, what, object }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The command line: every command on one page, and what each ends with.
 //!
 //! A command's `run` gives nothing or a [`Failure`]: one sentence for the screen, one code for scripts. Commands of
-//! the operator (`tenant`, `client`, `key`, `erase`, `backup`, `doctor`, `bootstrap`) work on the data folder, through the admin
+//! the operator (`tenant`, `client`, `key`, `erase`, `backup`, `doctor`, `bootstrap`, `audit`) work on the data folder, through the admin
 //! socket if a server holds it; commands of publishers and receivers call the API.
 
 mod admin;
+mod audit;
 mod backup;
 mod bootstrap;
 pub mod client;
@@ -88,8 +89,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     Copy(NotYet),
-    #[command(hide = true)]
-    Audit(NotYet),
+    /// Show who changed or read what
+    Audit(audit::AuditArgs),
     /// Make the first operator
     Bootstrap(bootstrap::BootstrapArgs),
 }
@@ -171,7 +172,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Openapi => openapi::run(),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
         Command::Copy(args) => args.refuse("copy"),
-        Command::Audit(args) => args.refuse("audit"),
+        Command::Audit(args) => audit::run(args).await,
         Command::Bootstrap(args) => bootstrap::run(args).await,
     }
 }
@@ -255,11 +256,10 @@ mod tests {
 
     #[test]
     fn what_is_not_in_this_release_is_refused_by_name() {
-        for line in ["sealpost copy --from a --to b", "sealpost audit"] {
+        for line in ["sealpost copy --from a --to b"] {
             let parsed = Cli::try_parse_from(line.split(' ')).expect("the name is known");
             let refused = match parsed.command {
                 Command::Copy(args) => args.refuse("copy"),
-                Command::Audit(args) => args.refuse("audit"),
                 other => panic!("{other:?}"),
             };
             let failure = refused.expect_err("must be refused");

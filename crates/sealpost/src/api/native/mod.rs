@@ -1,5 +1,6 @@
 //! Sealpost's own calls, for publishers and operators, all below `/v1/webhooks`. They take webhooks of both dialects.
 
+pub(super) mod audit;
 pub(super) mod deliveries;
 pub(super) mod erasures;
 pub(super) mod event_types;

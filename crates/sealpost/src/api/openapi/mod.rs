@@ -127,6 +127,7 @@ fn tag(route: &Route) -> &'static str {
         Some("events" | "erasures") => "events",
         Some("deliveries") => "deliveries",
         Some("event-types") => "event types",
+        Some("audit") => "audit",
         _ => "webhooks",
     }
 }
@@ -303,9 +304,26 @@ fn common() -> Vec<Schema> {
                 &["code", "message"],
             ),
         ),
+        ("AuditEntry", audit_entry()),
+        ("AuditList", list("AuditEntry")),
         ("Health", object(json!({"status": {"enum": ["live", "ready"]}}), &["status"])),
         ("Anything", json!({"type": "object"})),
     ]
+}
+
+fn audit_entry() -> Value {
+    let members = ["id", "timestamp", "who", "what", "object"];
+    let text = |about: &str| json!({"type": "string", "description": about});
+    object(
+        json!({
+            "id": text("Newer entries have larger numbers"),
+            "timestamp": reference("Time"),
+            "who": text("A client, an operator, or the command line"),
+            "what": text("What was done, such as `rotate secret`"),
+            "object": text("To what: an id or a name, never content"),
+        }),
+        &members,
+    )
 }
 
 fn reference(schema: &str) -> Value {
