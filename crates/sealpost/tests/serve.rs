@@ -418,7 +418,7 @@ fn operators_commands_work_with_and_without_a_server() {
         }
         let log = place.run(&["audit", "--tenant", "acme", "--json"]).json();
         let log = log["data"].as_array().expect("entries").clone();
-        let what = |entry: &serde_json::Value| entry["what"].as_str().unwrap_or_default().to_owned();
+        let what = |entry: &Value| entry["what"].as_str().unwrap_or_default().to_owned();
         assert_eq!(
             log.iter().map(what).collect::<Vec<_>>(),
             ["create client", "delete client", "create client", "create tenant"]

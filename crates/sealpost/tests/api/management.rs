@@ -102,7 +102,10 @@ async fn a_client_has_the_roles_it_was_given_until_it_is_deleted() {
     let made = world.call(post(&clients, input).by(&operator)).await;
     assert_eq!(made.status, 201, "{made}");
     assert_eq!(made.json()["roles"], json!(["publisher", "auditor"]));
-    assert_eq!(made.json()["permissions"], json!(["events:publish", "deliveries:read", "event-types:read", "audit:read"]));
+    assert_eq!(
+        made.json()["permissions"],
+        json!(["events:publish", "deliveries:read", "event-types:read", "audit:read"])
+    );
     let secret = made.text_of("clientSecret");
     let status = async |method: &str, path: &str| world.call(call(method, path).by(&secret)).await.status;
     assert_eq!(status("GET", "/v1/webhooks/deliveries").await, 200, "as auditor");
