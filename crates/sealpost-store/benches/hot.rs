@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sealpost_core::audit::{Action, By};
 use sealpost_core::delivery::{AttemptRecord, State};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
@@ -75,7 +76,12 @@ impl World {
                 created_at: now(),
                 keys: Vec::new(),
             };
-            let tenant = store.create_tenant(tenant).await.unwrap().unwrap().no;
+            let tenant = store
+                .create_tenant(tenant, By::new("bench", Action::CreateWebhook, Timestamp::from_millis(0)))
+                .await
+                .unwrap()
+                .unwrap()
+                .no;
             let webhook = NewWebhook {
                 id: WebhookId::new(now(), chance()),
                 tenant,
@@ -87,7 +93,11 @@ impl World {
                 secrets: WebhookSecrets::default(),
                 created_at: now(),
             };
-            let webhook = store.create_webhook(webhook).await.unwrap().unwrap();
+            let webhook = store
+                .create_webhook(webhook, By::new("bench", Action::CreateWebhook, Timestamp::from_millis(0)))
+                .await
+                .unwrap()
+                .unwrap();
             (webhook, store.registry_delta(tenant, 0).await.unwrap().version)
         });
         Self {

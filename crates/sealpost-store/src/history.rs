@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use sealpost_core::audit::By;
 use sealpost_core::delivery::{AttemptRecord, DeliveryRecord, State, Status};
 use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
@@ -9,6 +10,7 @@ use sealpost_core::lane::LaneNo;
 use sealpost_core::payload::Payload;
 use sealpost_core::time::Timestamp;
 
+use crate::audit::Change;
 use crate::error::StoreError;
 use crate::inbox::DerivedEvent;
 use crate::page::{Page, PageRequest};
@@ -116,6 +118,7 @@ pub struct AuditEntry {
     pub who: String,
     pub what: String,
     pub object: String,
+    pub change: Change,
 }
 
 #[async_trait]
@@ -140,31 +143,26 @@ pub trait History: Send + Sync {
     ) -> Result<Page<DeliveryRecord>, StoreError>;
     async fn delivery(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<DeliveryDetail>, StoreError>;
 
+    /// Leaves an entry in the audit log, as every change does.
     async fn redeliver(
         &self,
         tenant: TenantNo,
         source: DeliveryId,
         new: DeliveryId,
-        now: Timestamp,
+        by: By,
     ) -> Result<Redelivered, StoreError>;
+    /// A dry run leaves no entry.
     async fn redeliver_all(
         &self,
         tenant: TenantNo,
         webhook: WebhookId,
         filter: BulkFilter,
         dry_run: bool,
-        now: Timestamp,
+        by: By,
     ) -> Result<BulkRedelivery, StoreError>;
 
-    /// Records that a payload or secret was read, and by whom: `what` is a short phrase, never content.
-    async fn audit(
-        &self,
-        tenant: TenantNo,
-        who: String,
-        what: String,
-        object: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    /// Records that a payload or secret was read, and by whom.
+    async fn audit(&self, tenant: TenantNo, by: By, object: String) -> Result<(), StoreError>;
 
     /// The audit log of a tenant, newest first, by number.
     async fn audit_entries(

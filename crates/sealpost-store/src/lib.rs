@@ -4,6 +4,7 @@
 //! A backend never reads a clock: it is told the time. What may not be readable at rest (payloads, secrets,
 //! response excerpts) is sealed before it reaches a backend, by [`vault`].
 
+pub mod audit;
 pub mod error;
 pub mod history;
 pub mod inbox;

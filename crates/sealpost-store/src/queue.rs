@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 
+use sealpost_core::audit::By;
 use sealpost_core::delivery::{AttemptRecord, CancelReason, State};
 use sealpost_core::event::{Event, OpenEvent};
 use sealpost_core::health::HealthChange;
@@ -122,6 +123,6 @@ pub trait Queue: Send + Sync {
         tenant: TenantNo,
         id: DeliveryId,
         reason: CancelReason,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<State>, StoreError>;
 }

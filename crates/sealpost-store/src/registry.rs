@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use sealpost_core::audit::By;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
 use sealpost_core::event_type::{EventType, EventTypeName};
@@ -121,53 +122,51 @@ pub enum VerifiedDomain {
     Changed,
 }
 
+/// Every change leaves an entry in the audit log `by` somebody, in its own transaction; one that changes nothing, or is
+/// refused, leaves none.
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// `None` if the id or subdomain is taken.
-    async fn create_tenant(&self, new: NewTenant) -> Result<Option<Tenant>, StoreError>;
+    async fn create_tenant(&self, new: NewTenant, by: By) -> Result<Option<Tenant>, StoreError>;
     /// All tenants that are not deleted, oldest first.
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
     /// Deletes its clients, webhooks and custom domain with it; nothing is accepted for it any more, and its subdomain is never given
     /// to another. What it stored stays until its time is over or it is erased. `None` if there is no such tenant.
-    async fn delete_tenant(
-        &self,
-        tenant: TenantNo,
-        now: Timestamp,
-    ) -> Result<Option<DeletedTenant>, StoreError>;
+    async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError>;
 
     /// The keyed hashes of a tenant: content, idempotency keys, subjects, derived ids. Kept by the caller.
     async fn hasher(&self, tenant: TenantNo) -> Result<Option<Arc<TenantHasher>>, StoreError>;
 
     /// `false` if there is no such tenant.
-    async fn create_client(&self, client: Client) -> Result<bool, StoreError>;
+    async fn create_client(&self, client: Client, by: By) -> Result<bool, StoreError>;
     /// `false` if there is none of this id in the tenant.
-    async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError>;
+    async fn delete_client(&self, tenant: TenantNo, id: ClientId, by: By) -> Result<bool, StoreError>;
     async fn clients(&self, tenant: TenantNo) -> Result<Vec<Client>, StoreError>;
     async fn client_by_id(&self, id: ClientId) -> Result<Option<Client>, StoreError>;
     async fn client_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Client>, StoreError>;
 
-    async fn create_operator(&self, operator: Operator) -> Result<(), StoreError>;
+    async fn create_operator(&self, operator: Operator, by: By) -> Result<(), StoreError>;
     async fn operators(&self) -> Result<Vec<Operator>, StoreError>;
     /// `false` if there is none of this id.
-    async fn delete_operator(&self, id: OperatorId) -> Result<bool, StoreError>;
+    async fn delete_operator(&self, id: OperatorId, by: By) -> Result<bool, StoreError>;
     async fn operator_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Operator>, StoreError>;
 
     /// `None` if the tenant has reached its number of webhooks.
-    async fn create_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError>;
+    async fn create_webhook(&self, new: NewWebhook, by: By) -> Result<Option<Webhook>, StoreError>;
     /// Raises the webhook's version; disabling (false -> true) raises its lane epoch as well. `None` if unknown.
     async fn change_webhook(
         &self,
         tenant: TenantNo,
         id: WebhookId,
         change: WebhookChange,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<Webhook>, StoreError>;
     /// Raises the lane epoch. The row stays as a tombstone for history. Returns the webhook as it was last.
     async fn delete_webhook(
         &self,
         tenant: TenantNo,
         id: WebhookId,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<Webhook>, StoreError>;
     async fn webhook(&self, tenant: TenantNo, id: WebhookId) -> Result<Option<Webhook>, StoreError>;
     /// Newest first by (createdAt, id); deleted ones are not listed.
@@ -179,10 +178,19 @@ pub trait Registry: Send + Sync {
     ) -> Result<Page<Webhook>, StoreError>;
 
     /// Operator's event types. Built-in ones are not stored. `None` if the tenant has reached its number of types.
-    async fn put_event_type(&self, tenant: TenantNo, event_type: EventType)
-    -> Result<Option<()>, StoreError>;
+    async fn put_event_type(
+        &self,
+        tenant: TenantNo,
+        event_type: EventType,
+        by: By,
+    ) -> Result<Option<()>, StoreError>;
     /// `false` if unknown.
-    async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<bool, StoreError>;
+    async fn delete_event_type(
+        &self,
+        tenant: TenantNo,
+        name: EventTypeName,
+        by: By,
+    ) -> Result<bool, StoreError>;
 
     /// Replaces the ring, if it still has the version the decision was made on (`false` otherwise).
     async fn put_keys(
@@ -190,21 +198,15 @@ pub trait Registry: Send + Sync {
         tenant: TenantNo,
         ring: KeyRing,
         decided_on_version: i64,
+        by: By,
     ) -> Result<bool, StoreError>;
 
     /// The keys that sign access tokens, for all tenants: current ones and retired ones, newest first.
     async fn token_keys(&self) -> Result<KeyRing, StoreError>;
     /// `fresh` signs from now on; whichever signed retires; those retired before `forget` go.
-    async fn add_token_key(
-        &self,
-        fresh: KeyRecord,
-        now: Timestamp,
-        forget: Timestamp,
-    ) -> Result<(), StoreError>;
-    /// A tenant has at most one domain: `false` if it has one. This and every other change of a domain leaves an entry
-    /// in the audit log by `who`, in the same transaction.
-    async fn create_domain(&self, new: CustomDomain, who: String, now: Timestamp)
-    -> Result<bool, StoreError>;
+    async fn add_token_key(&self, fresh: KeyRecord, forget: Timestamp, by: By) -> Result<(), StoreError>;
+    /// A tenant has at most one domain: `false` if it has one.
+    async fn create_domain(&self, new: CustomDomain, by: By) -> Result<bool, StoreError>;
     async fn domain(&self, tenant: TenantNo) -> Result<Option<CustomDomain>, StoreError>;
     /// A domain of another name gets the token `fresh` and is not verified; the same one keeps both. `None` if the
     /// tenant has none.
@@ -213,24 +215,17 @@ pub trait Registry: Send + Sync {
         tenant: TenantNo,
         facts: DomainFacts,
         fresh: VerificationToken,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<ReplacedDomain>, StoreError>;
     /// The domain as it was last. `None` if the tenant has none.
-    async fn delete_domain(
-        &self,
-        tenant: TenantNo,
-        who: String,
-        now: Timestamp,
-    ) -> Result<Option<CustomDomain>, StoreError>;
+    async fn delete_domain(&self, tenant: TenantNo, by: By) -> Result<Option<CustomDomain>, StoreError>;
     /// Marks the domain verified, if it still has the token that was proven and no other tenant has verified it. The
     /// time of a verification before stays.
     async fn verify_domain(
         &self,
         tenant: TenantNo,
         token: VerificationToken,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<VerifiedDomain, StoreError>;
     /// All verified domains and whose they are; each is there once.
     async fn verified_domains(&self) -> Result<Vec<(DomainName, TenantNo)>, StoreError>;

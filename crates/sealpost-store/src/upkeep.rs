@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+use sealpost_core::audit::By;
 use sealpost_core::id::{ErasureId, EventId, TenantNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::time::Timestamp;
@@ -27,7 +28,7 @@ pub struct Erasure {
     pub id: ErasureId,
     pub tenant: TenantNo,
     pub scope: ErasureScope,
-    pub now: Timestamp,
+    pub by: By,
 }
 
 /// What one slice of housekeeping did.

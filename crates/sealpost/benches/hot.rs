@@ -87,7 +87,7 @@ impl World {
         let url = TargetUrl::parse("https://hooks.example.com/receiver", &UrlRules::default()).unwrap();
         let input = WebhookInput { subscription, url, disabled: false };
         let made = (0..count)
-            .map(|_| self.app.create_webhook(self.tenant, dialect, input.clone(), settings.clone()));
+            .map(|_| self.app.create_webhook(self.tenant, dialect, input.clone(), settings.clone(), "test"));
         let mut made = self.runtime.block_on(join_all(made));
         made.pop().unwrap().unwrap().id
     }

@@ -9,13 +9,16 @@ mod journal;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
 
 use sealpost_core::delivery::CancelReason;
 use sealpost_core::id::TenantNo;
 use sealpost_core::time::Timestamp;
 
+use crate::audit::Change;
 use crate::error::StoreError;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::listing::{Table, seqs_between};
 use crate::sqlite::retention::{Family, Gone};
 use crate::sqlite::rows::corrupt;
@@ -42,7 +45,7 @@ pub(super) async fn erase(store: &SqliteStore, erasure: Erasure) -> Result<u64, 
 
     let mut walk = Walk::new(tenant, erasure.scope);
     loop {
-        let entry = entry.clone();
+        let (entry, by) = (entry.clone(), erasure.by.clone());
         let (next, known) = store
             .writer
             // Not as upkeep, which would wait behind a steady load for every slice.
@@ -51,9 +54,11 @@ pub(super) async fn erase(store: &SqliteStore, erasure: Erasure) -> Result<u64, 
                     return Ok((walk.clone(), Some(count)));
                 }
                 let mut walk = walk.clone();
-                ctx.tally.delivery_writes += walk.go_on(conn, erasure.now)?;
+                ctx.tally.delivery_writes += walk.go_on(conn, by.at)?;
                 if walk.is_done() {
                     record(conn, &entry, tenant, walk.count)?;
+                    let change = Change::made(json!({"events": walk.count}));
+                    log::insert(conn, tenant, &by, &entry.id.to_string(), &change)?;
                 }
                 Ok((walk, None))
             })

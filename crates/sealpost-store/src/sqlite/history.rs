@@ -8,13 +8,14 @@ mod events;
 mod redelivery;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
+use sealpost_core::audit::By;
 use sealpost_core::delivery::DeliveryRecord;
 use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::lane::LaneNo;
-use sealpost_core::time::Timestamp;
 
+use crate::audit::Change;
 use crate::error::StoreError;
 use crate::history::{
     AuditEntry, BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, EventFilter, EventRecord,
@@ -22,6 +23,7 @@ use crate::history::{
 };
 use crate::page::{Page, PageRequest};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::writer::{Cost, Kind};
 
 pub(super) use redelivery::{Again, Chosen, insert};
@@ -80,11 +82,11 @@ impl History for SqliteStore {
         tenant: TenantNo,
         source: DeliveryId,
         new: DeliveryId,
-        now: Timestamp,
+        by: By,
     ) -> Result<Redelivered, StoreError> {
         self.writer
-            .run(Kind::Registry, Cost::rows(2), move |conn, ctx| {
-                redelivery::one(conn, ctx, tenant, source, new, now)
+            .run(Kind::Registry, Cost::rows(3), move |conn, ctx| {
+                redelivery::one(conn, ctx, tenant, source, new, &by)
             })
             .await
     }
@@ -95,7 +97,7 @@ impl History for SqliteStore {
         webhook: WebhookId,
         filter: BulkFilter,
         dry_run: bool,
-        _now: Timestamp,
+        by: By,
     ) -> Result<BulkRedelivery, StoreError> {
         let begun =
             self.readers.run(move |conn| redelivery::Count::begin(conn, tenant, webhook, &filter)).await?;
@@ -109,22 +111,15 @@ impl History for SqliteStore {
         if dry_run {
             return Ok(count.answer());
         }
-        self.writer.run(Kind::Registry, Cost::rows(1), move |conn, _| count.make_job(conn)).await
+        self.writer
+            .run(Kind::Registry, Cost::rows(2), move |conn, _| count.make_job(conn, tenant, webhook, &by))
+            .await
     }
 
-    async fn audit(
-        &self,
-        tenant: TenantNo,
-        who: String,
-        what: String,
-        object: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.writer
-            .run(Kind::Registry, Cost::rows(1), move |conn, _| {
-                Ok(insert_audit(conn, tenant, &who, &what, &object, now)?)
-            })
-            .await
+    async fn audit(&self, tenant: TenantNo, by: By, object: String) -> Result<(), StoreError> {
+        let write =
+            move |conn: &Connection, _: &mut _| log::insert(conn, tenant, &by, &object, &Change::default());
+        self.writer.run(Kind::Registry, Cost::rows(1), write).await
     }
 
     async fn audit_entries(
@@ -132,28 +127,7 @@ impl History for SqliteStore {
         tenant: TenantNo,
         page: PageRequest<i64>,
     ) -> Result<Page<AuditEntry>, StoreError> {
-        let before = page.after.map_or(i64::MAX, |after| after.id);
-        let read = move |conn: &Connection| {
-            let mut statement = conn.prepare_cached(
-                "SELECT seq, at, who, what, object FROM audit INDEXED BY audit_list \
-                 WHERE tenant = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
-            )?;
-            let entry = |row: &Row<'_>| {
-                Ok(AuditEntry {
-                    no: row.get(0)?,
-                    at: Timestamp::from_millis(row.get(1)?),
-                    who: row.get(2)?,
-                    what: row.get(3)?,
-                    object: row.get(4)?,
-                })
-            };
-            let found = statement.query_map((tenant.0, before, i64::from(page.limit) + 1), entry)?;
-            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
-            let more = rows.len() > page.limit as usize;
-            rows.truncate(page.limit as usize);
-            Ok(Page { rows, more })
-        };
-        self.readers.run(read).await
+        self.readers.run(move |conn| log::list(conn, tenant, page)).await
     }
 
     async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError> {
@@ -183,18 +157,4 @@ impl History for SqliteStore {
             })
             .await
     }
-}
-
-/// An entry of the audit log, for changes that leave one in their own transaction.
-pub(super) fn insert_audit(
-    conn: &Connection,
-    tenant: TenantNo,
-    who: &str,
-    what: &str,
-    object: &str,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT INTO audit (tenant, at, who, what, object) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((tenant.0, now.millis(), who, what, object))?;
-    Ok(())
 }

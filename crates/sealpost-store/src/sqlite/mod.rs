@@ -9,6 +9,7 @@
 //! A write verb is a closure that the writer runs inside a transaction it shares with whoever else is waiting; it
 //! may run again if a stranger's closure spoiled the transaction. Nobody is answered before the commit.
 
+mod audit;
 mod backup;
 #[cfg(feature = "bulk-history")]
 mod bulk;

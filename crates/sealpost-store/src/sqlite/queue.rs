@@ -12,15 +12,18 @@ mod settle;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use sealpost_core::audit::By;
 use sealpost_core::delivery::{CancelReason, State};
 use sealpost_core::id::{DeliveryId, DeliveryNo, TenantNo, WebhookNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::outcome::Outcome;
 use sealpost_core::time::Timestamp;
 
+use crate::audit::Change;
 use crate::error::StoreError;
 use crate::queue::{Claim, ClaimTicket, ClaimedLane, LaneHint, Queue, Settled, Settlement, Want};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::registry::lane_facts;
 use crate::sqlite::rows;
@@ -95,10 +98,10 @@ impl Queue for SqliteStore {
         tenant: TenantNo,
         id: DeliveryId,
         reason: CancelReason,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<State>, StoreError> {
-        let write = move |conn: &Connection, ctx: &mut WriterCtx| cancel(conn, ctx, tenant, id, reason, now);
-        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| cancel(conn, ctx, tenant, id, reason, &by);
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 }
 
@@ -179,11 +182,11 @@ fn cancel(
     tenant: TenantNo,
     id: DeliveryId,
     reason: CancelReason,
-    now: Timestamp,
+    by: &By,
 ) -> Result<Option<State>, WriteError> {
     let found = conn
         .prepare_cached(
-            "SELECT d.seq, d.webhook, d.lane_epoch, d.state, d.reason, d.claimer IS NOT NULL, d.event \
+            "SELECT d.seq, d.webhook, d.lane_epoch, d.state, d.reason, d.claimer IS NOT NULL, d.event, d.cancel \
              FROM delivery d JOIN event e ON e.seq = d.event WHERE d.id = ?1 AND e.tenant = ?2",
         )?
         .query_row((id.bytes(), tenant.0), |row| {
@@ -195,13 +198,17 @@ fn cancel(
                 codes,
                 row.get(5)?,
                 row.get(6)?,
+                row.get::<_, u8>(7)?,
             ))
         })
         .optional()?;
-    let Some((seq, webhook, epoch, codes, claimed, event)) = found else { return Ok(None) };
+    let Some((seq, webhook, epoch, codes, claimed, event, asked)) = found else { return Ok(None) };
     let state = rows::state(codes.0, codes.1)?;
     if state.is_final() {
         return Ok(Some(state));
+    }
+    if asked != reason.code() {
+        log::insert(conn, tenant, by, &id.to_string(), &Change::default())?;
     }
     ctx.tally.delivery_writes += 1;
     if claimed {
@@ -212,7 +219,7 @@ fn cancel(
     // What an older epoch cancelled before is not cancelled for another reason now.
     let facts = lane_facts(conn, webhook)?.ok_or(rows::corrupt("webhook of a delivery"))?;
     let reason = if epoch < facts.epoch { rows::stale_reason(facts.deleted) } else { reason };
-    end_cancelled(conn, seq, reason, now)?;
+    end_cancelled(conn, seq, reason, by.at)?;
     destroy_if_forgetful(conn, ctx, webhook, event)?;
     Ok(Some(State::Cancelled(reason)))
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use sealpost_core::audit::By;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
 use sealpost_core::event_type::{EventType, EventTypeName};
@@ -27,6 +28,7 @@ use sealpost_core::tenant::Tenant;
 use sealpost_core::time::Timestamp;
 use sealpost_core::webhook::Webhook;
 
+use crate::audit::{self, Change};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
 use crate::registry::{
@@ -34,6 +36,7 @@ use crate::registry::{
     VerifiedDomain, WebhookChange,
 };
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
@@ -41,11 +44,11 @@ use crate::vault::{TenantHasher, TenantKey};
 
 #[async_trait]
 impl Registry for SqliteStore {
-    async fn create_tenant(&self, new: NewTenant) -> Result<Option<Tenant>, StoreError> {
+    async fn create_tenant(&self, new: NewTenant, by: By) -> Result<Option<Tenant>, StoreError> {
         let (key, wrapped) = self.vault.new_tenant_key(new.id);
         let keys = seal_keys(&key, &new.keys);
-        let made = self.writer.run(Kind::Registry, Cost::rows(2 + keys.len()), move |conn, _| {
-            insert_tenant(conn, &new, &wrapped, &keys)
+        let made = self.writer.run(Kind::Registry, Cost::rows(3 + keys.len()), move |conn, _| {
+            insert_tenant(conn, &new, &wrapped, &keys, &by)
         });
         let made = made.await?;
         if let Some(tenant) = &made {
@@ -65,19 +68,15 @@ impl Registry for SqliteStore {
         self.readers.run(read).await
     }
 
-    async fn delete_tenant(
-        &self,
-        tenant: TenantNo,
-        now: Timestamp,
-    ) -> Result<Option<DeletedTenant>, StoreError> {
-        self.bury_tenant(tenant, now).await
+    async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError> {
+        self.bury_tenant(tenant, by).await
     }
 
     async fn hasher(&self, tenant: TenantNo) -> Result<Option<Arc<TenantHasher>>, StoreError> {
         Ok(self.known_tenant(tenant).await?.map(|known| known.hasher))
     }
 
-    async fn create_client(&self, client: Client) -> Result<bool, StoreError> {
+    async fn create_client(&self, client: Client, by: By) -> Result<bool, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
             let mut statement = conn.prepare_cached(
                 "INSERT INTO client (id, tenant, name, role, webhook, key_hash, created_at, expires_at) \
@@ -93,17 +92,27 @@ impl Registry for SqliteStore {
                 client.created_at.millis(),
                 client.expires_at.map(Timestamp::millis),
             ))?;
+            if inserted > 0 {
+                let change = Change::made(audit::client(&client));
+                log::insert(conn, client.tenant, &by, &client.id.to_string(), &change)?;
+            }
             Ok(inserted > 0)
         };
-        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
-    async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError> {
+    async fn delete_client(&self, tenant: TenantNo, id: ClientId, by: By) -> Result<bool, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
-            let mut statement = conn.prepare_cached("DELETE FROM client WHERE id = ?1 AND tenant = ?2")?;
-            Ok(statement.execute((id.bytes(), tenant.0))? > 0)
+            let mut statement = conn.prepare_cached(&format!(
+                "DELETE FROM client WHERE id = ?1 AND tenant = ?2 RETURNING {CLIENT_COLUMNS}"
+            ))?;
+            let gone = statement.query_and_then((id.bytes(), tenant.0), client)?.next().transpose()?;
+            if let Some(gone) = &gone {
+                log::insert(conn, tenant, &by, &id.to_string(), &Change::gone(audit::client(gone)))?;
+            }
+            Ok(gone.is_some())
         };
-        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
     async fn clients(&self, tenant: TenantNo) -> Result<Vec<Client>, StoreError> {
@@ -134,24 +143,24 @@ impl Registry for SqliteStore {
         self.readers.run(read).await
     }
 
-    async fn create_operator(&self, operator: Operator) -> Result<(), StoreError> {
-        self.insert_operator(operator).await
+    async fn create_operator(&self, operator: Operator, by: By) -> Result<(), StoreError> {
+        self.insert_operator(operator, by).await
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, StoreError> {
         self.list_operators().await
     }
 
-    async fn delete_operator(&self, id: OperatorId) -> Result<bool, StoreError> {
-        self.remove_operator(id).await
+    async fn delete_operator(&self, id: OperatorId, by: By) -> Result<bool, StoreError> {
+        self.remove_operator(id, by).await
     }
 
     async fn operator_by_key_hash(&self, key_hash: [u8; 32]) -> Result<Option<Operator>, StoreError> {
         self.find_operator(key_hash).await
     }
 
-    async fn create_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError> {
-        self.insert_webhook(new).await
+    async fn create_webhook(&self, new: NewWebhook, by: By) -> Result<Option<Webhook>, StoreError> {
+        self.insert_webhook(new, by).await
     }
 
     async fn change_webhook(
@@ -159,18 +168,18 @@ impl Registry for SqliteStore {
         tenant: TenantNo,
         id: WebhookId,
         change: WebhookChange,
-        _now: Timestamp,
+        by: By,
     ) -> Result<Option<Webhook>, StoreError> {
-        self.update_webhook(tenant, id, change).await
+        self.update_webhook(tenant, id, change, by).await
     }
 
     async fn delete_webhook(
         &self,
         tenant: TenantNo,
         id: WebhookId,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<Webhook>, StoreError> {
-        self.bury_webhook(tenant, id, now).await
+        self.bury_webhook(tenant, id, by).await
     }
 
     async fn webhook(&self, tenant: TenantNo, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
@@ -190,10 +199,12 @@ impl Registry for SqliteStore {
         &self,
         tenant: TenantNo,
         event_type: EventType,
+        by: By,
     ) -> Result<Option<()>, StoreError> {
         let body = rows::event_type_json(&event_type)?;
-        let name = event_type.name;
+        let name = event_type.name.clone();
         let write = move |conn: &Connection, ctx: &mut WriterCtx| {
+            let before = find_event_type(conn, tenant, &name)?;
             let changed = conn
                 .prepare_cached("UPDATE event_type SET body = ?3 WHERE tenant = ?1 AND name = ?2")?
                 .execute((tenant.0, name.as_str(), &body))?;
@@ -208,20 +219,30 @@ impl Registry for SqliteStore {
                     .execute((tenant.0, name.as_str(), &body))?;
             }
             mark(conn, ctx, tenant, "types_version")?;
+            let after = audit::event_type(&event_type);
+            let change = match &before {
+                Some(before) => Change::between(&audit::event_type(before), &after),
+                None => Change::made(after),
+            };
+            log::insert(conn, tenant, &by, name.as_str(), &change)?;
             Ok(Some(()))
         };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
-    async fn delete_event_type(&self, tenant: TenantNo, name: EventTypeName) -> Result<bool, StoreError> {
+    async fn delete_event_type(
+        &self,
+        tenant: TenantNo,
+        name: EventTypeName,
+        by: By,
+    ) -> Result<bool, StoreError> {
         let write = move |conn: &Connection, ctx: &mut WriterCtx| {
-            let deleted = conn
-                .prepare_cached("DELETE FROM event_type WHERE tenant = ?1 AND name = ?2")?
+            let Some(last) = find_event_type(conn, tenant, &name)? else { return Ok(false) };
+            conn.prepare_cached("DELETE FROM event_type WHERE tenant = ?1 AND name = ?2")?
                 .execute((tenant.0, name.as_str()))?;
-            if deleted > 0 {
-                mark(conn, ctx, tenant, "types_version")?;
-            }
-            Ok(deleted > 0)
+            mark(conn, ctx, tenant, "types_version")?;
+            log::insert(conn, tenant, &by, name.as_str(), &Change::gone(audit::event_type(&last)))?;
+            Ok(true)
         };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
@@ -231,6 +252,7 @@ impl Registry for SqliteStore {
         tenant: TenantNo,
         ring: KeyRing,
         decided_on_version: i64,
+        by: By,
     ) -> Result<bool, StoreError> {
         let Some(key) = self.tenant_key(tenant).await? else { return Ok(false) };
         let keys = seal_keys(&key, &ring.keys);
@@ -240,9 +262,13 @@ impl Registry for SqliteStore {
                 .prepare_cached("SELECT keys_version <= ?2 FROM tenant WHERE no = ?1")?
                 .query_row((tenant.0, decided_on_version), |row| row.get(0))?;
             if same {
+                let before = key_ring(conn, &key, tenant)?;
                 conn.prepare_cached("DELETE FROM signing_key WHERE tenant = ?1")?.execute([tenant.0])?;
                 insert_keys(conn, tenant, &keys)?;
                 mark(conn, ctx, tenant, "keys_version")?;
+                let kid = ring.current().map_or("", |key| key.kid.as_str());
+                let change = Change::between(&audit::keys(&before), &audit::keys(&ring));
+                log::insert(conn, tenant, &by, kid, &change)?;
             }
             Ok(same)
         };
@@ -253,22 +279,12 @@ impl Registry for SqliteStore {
         self.read_token_keys().await
     }
 
-    async fn add_token_key(
-        &self,
-        fresh: KeyRecord,
-        now: Timestamp,
-        forget: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.insert_token_key(fresh, now, forget).await
+    async fn add_token_key(&self, fresh: KeyRecord, forget: Timestamp, by: By) -> Result<(), StoreError> {
+        self.insert_token_key(fresh, forget, by).await
     }
 
-    async fn create_domain(
-        &self,
-        new: CustomDomain,
-        who: String,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.insert_domain(new, who, now).await
+    async fn create_domain(&self, new: CustomDomain, by: By) -> Result<bool, StoreError> {
+        self.insert_domain(new, by).await
     }
 
     async fn domain(&self, tenant: TenantNo) -> Result<Option<CustomDomain>, StoreError> {
@@ -280,29 +296,22 @@ impl Registry for SqliteStore {
         tenant: TenantNo,
         facts: DomainFacts,
         fresh: VerificationToken,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<ReplacedDomain>, StoreError> {
-        self.update_domain(tenant, facts, fresh, who, now).await
+        self.update_domain(tenant, facts, fresh, by).await
     }
 
-    async fn delete_domain(
-        &self,
-        tenant: TenantNo,
-        who: String,
-        now: Timestamp,
-    ) -> Result<Option<CustomDomain>, StoreError> {
-        self.remove_domain(tenant, who, now).await
+    async fn delete_domain(&self, tenant: TenantNo, by: By) -> Result<Option<CustomDomain>, StoreError> {
+        self.remove_domain(tenant, by).await
     }
 
     async fn verify_domain(
         &self,
         tenant: TenantNo,
         token: VerificationToken,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<VerifiedDomain, StoreError> {
-        self.mark_domain_verified(tenant, token, who, now).await
+        self.mark_domain_verified(tenant, token, by).await
     }
 
     async fn verified_domains(&self) -> Result<Vec<(DomainName, TenantNo)>, StoreError> {
@@ -322,6 +331,7 @@ fn insert_tenant(
     new: &NewTenant,
     wrapped: &[u8],
     keys: &[SealedKey],
+    by: &By,
 ) -> Result<Option<Tenant>, WriteError> {
     let no: Option<i64> = conn
         .prepare_cached(
@@ -343,14 +353,16 @@ fn insert_tenant(
         .optional()?;
     let Some(no) = no else { return Ok(None) };
     insert_keys(conn, TenantNo(no), keys)?;
-    Ok(Some(Tenant {
+    let tenant = Tenant {
         no: TenantNo(no),
         id: new.id,
         name: new.name.clone(),
         subdomain: new.subdomain.clone(),
         created_at: new.created_at,
         retention: new.retention,
-    }))
+    };
+    log::insert(conn, tenant.no, by, &tenant.id.to_string(), &Change::made(audit::tenant(&tenant)))?;
+    Ok(Some(tenant))
 }
 
 /// Raises the registry version and remembers that it was for `what`.
@@ -449,6 +461,23 @@ fn key_ring(conn: &Connection, key: &TenantKey, tenant: TenantNo) -> Result<KeyR
     Ok(KeyRing { keys })
 }
 
+// --- event types ------------------------------------------------------------------------------------------
+
+fn find_event_type(
+    conn: &Connection,
+    tenant: TenantNo,
+    name: &EventTypeName,
+) -> Result<Option<EventType>, WriteError> {
+    let mut statement =
+        conn.prepare_cached("SELECT name, body FROM event_type WHERE tenant = ?1 AND name = ?2")?;
+    statement.query_and_then((tenant.0, name.as_str()), event_type)?.next().transpose()
+}
+
+fn event_type(row: &Row<'_>) -> Result<EventType, WriteError> {
+    let (name, body): (String, String) = (row.get(0)?, row.get(1)?);
+    Ok(rows::event_type(&name, &body)?)
+}
+
 // --- what changed -----------------------------------------------------------------------------------------
 
 fn registry_delta(
@@ -485,11 +514,7 @@ fn registry_delta(
     if types_version > since {
         let mut types =
             conn.prepare_cached("SELECT name, body FROM event_type WHERE tenant = ?1 ORDER BY name")?;
-        let read = |row: &Row<'_>| -> Result<EventType, WriteError> {
-            let (name, body): (String, String) = (row.get(0)?, row.get(1)?);
-            Ok(rows::event_type(&name, &body)?)
-        };
-        delta.event_types = Some(types.query_and_then([tenant.0], read)?.collect::<Result<_, _>>()?);
+        delta.event_types = Some(types.query_and_then([tenant.0], event_type)?.collect::<Result<_, _>>()?);
     }
     if keys_version > since {
         delta.keys = Some(key_ring(conn, key, tenant)?);

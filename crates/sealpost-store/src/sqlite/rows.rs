@@ -123,22 +123,10 @@ pub(super) fn sealed_webhook(row: &Row<'_>) -> Result<SealedWebhook, WriteError>
 }
 
 impl SealedWebhook {
-    pub(super) fn get(&self) -> &Webhook {
-        &self.webhook
-    }
-
-    pub(super) fn get_mut(&mut self) -> &mut Webhook {
-        &mut self.webhook
-    }
-
     pub(super) fn open(self, key: &TenantKey) -> Result<Webhook, StoreError> {
         let Self { mut webhook, sealed } = self;
         webhook.secrets = open_secrets(key, webhook.id, &sealed)?;
         Ok(webhook)
-    }
-
-    pub(super) fn with(self, secrets: WebhookSecrets) -> Webhook {
-        Webhook { secrets, ..self.webhook }
     }
 }
 

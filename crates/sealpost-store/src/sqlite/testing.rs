@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use sealpost_core::audit::{Action, By};
 use sealpost_core::delivery::AttemptRecord;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
@@ -24,6 +25,10 @@ use crate::registry::{NewTenant, NewWebhook, Registry, WebhookChange};
 
 pub(super) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + ms)
+}
+
+pub(super) fn by(at: Timestamp) -> By {
+    By::new("client 1", Action::ChangeWebhook, at)
 }
 
 /// Sixteen bytes nobody else got.
@@ -51,7 +56,7 @@ impl Fixture {
     pub(super) async fn new() -> Self {
         let (folder, options) = folder();
         let store = SqliteStore::open(options.clone()).unwrap();
-        let tenant = store.create_tenant(new_tenant("acme")).await.unwrap().unwrap();
+        let tenant = store.create_tenant(new_tenant("acme"), by(at(0))).await.unwrap().unwrap();
         Self { store, tenant: tenant.no, options, folder }
     }
 
@@ -64,12 +69,12 @@ impl Fixture {
     }
 
     pub(super) async fn webhook(&self, settings: WebhookSettings) -> Webhook {
-        self.store.create_webhook(new_webhook(self.tenant, settings)).await.unwrap().unwrap()
+        self.store.create_webhook(new_webhook(self.tenant, settings), by(at(0))).await.unwrap().unwrap()
     }
 
     pub(super) async fn disable(&self, webhook: &Webhook, disabled: bool) {
         let change = WebhookChange { disabled: Some(disabled), ..WebhookChange::default() };
-        self.store.change_webhook(self.tenant, webhook.id, change, at(0)).await.unwrap().unwrap();
+        self.store.change_webhook(self.tenant, webhook.id, change, by(at(0))).await.unwrap().unwrap();
     }
 
     pub(super) async fn version(&self) -> i64 {

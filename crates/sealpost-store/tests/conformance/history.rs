@@ -13,7 +13,7 @@ use sealpost_store::page::{After, PageRequest};
 
 use super::Backend;
 use super::world::{
-    World, at, chance, delivered, failed, new_delivery, ordinary, replay, retried, type_name,
+    World, at, by, chance, delivered, failed, new_delivery, ordinary, replay, retried, type_name,
 };
 
 const EVERYTHING: BulkFilter = BulkFilter { from: None, to: None, status: None };
@@ -114,8 +114,8 @@ pub(crate) async fn another_tenant_sees_nothing<B: Backend>(world: World<B>) {
         );
     }
     let new = new_delivery(&webhook).id;
-    assert_eq!(store.redeliver(other.no, delivery, new, at(1)).await.unwrap(), Redelivered::NotFound);
-    let all = store.redeliver_all(other.no, webhook.id, EVERYTHING, false, at(1)).await.unwrap();
+    assert_eq!(store.redeliver(other.no, delivery, new, by(at(1))).await.unwrap(), Redelivered::NotFound);
+    let all = store.redeliver_all(other.no, webhook.id, EVERYTHING, false, by(at(1))).await.unwrap();
     assert_eq!(all, BulkRedelivery::NotFound);
 }
 
@@ -330,7 +330,7 @@ pub(crate) async fn redelivering_makes_a_new_delivery_of_the_same_event<B: Backe
     let (event, first) = world.waiting(&webhook, at(0)).await;
     world.deliver_due(&webhook, at(0)).await;
     let again = new_delivery(&webhook).id;
-    let made = world.store.redeliver(world.tenant.no, first, again, at(50)).await.unwrap();
+    let made = world.store.redeliver(world.tenant.no, first, again, by(at(50))).await.unwrap();
     assert_eq!(made, Redelivered::Created { id: again, lane: ordinary(&webhook) });
 
     let shown = world.read(event).await;
@@ -352,16 +352,16 @@ pub(crate) async fn what_cannot_be_redelivered_is_refused<B: Backend>(world: Wor
     world.deliver_due(&webhook, at(0)).await;
     let redeliver = async |source| {
         let new = new_delivery(&webhook).id;
-        world.store.redeliver(world.tenant.no, source, new, at(1)).await.unwrap()
+        world.store.redeliver(world.tenant.no, source, new, by(at(1))).await.unwrap()
     };
     let bulk = async || {
-        world.store.redeliver_all(world.tenant.no, webhook.id, EVERYTHING, false, at(1)).await.unwrap()
+        world.store.redeliver_all(world.tenant.no, webhook.id, EVERYTHING, false, by(at(1))).await.unwrap()
     };
     assert_eq!(redeliver(DeliveryId::new(at(0), chance())).await, Redelivered::NotFound);
     world.disable(&webhook, true).await;
     assert_eq!(redeliver(delivery).await, Redelivered::WebhookUnavailable);
     assert_eq!(bulk().await, BulkRedelivery::WebhookUnavailable);
-    world.store.delete_webhook(world.tenant.no, webhook.id, at(2)).await.unwrap().unwrap();
+    world.store.delete_webhook(world.tenant.no, webhook.id, by(at(2))).await.unwrap().unwrap();
     assert_eq!(redeliver(delivery).await, Redelivered::WebhookUnavailable);
     assert_eq!(bulk().await, BulkRedelivery::NotFound);
     assert_eq!(world.all_deliveries(DeliveryFilter::default()).await.len(), 1);
@@ -382,12 +382,12 @@ pub(crate) async fn bulk_redelivery_counts_and_makes_each_event_once<B: Backend>
     }
     // One of the failed was tried again, and failed again: still one event.
     let source = world.read(failed_events[0]).await.deliveries[0].id;
-    world.store.redeliver(world.tenant.no, source, new_delivery(&webhook).id, at(7)).await.unwrap();
+    world.store.redeliver(world.tenant.no, source, new_delivery(&webhook).id, by(at(7))).await.unwrap();
     let ticket = world.claim_one(&webhook, at(7)).await;
     world.settle(failed(&ticket, at(7))).await;
 
     let redeliver = async |filter, dry_run| {
-        world.store.redeliver_all(world.tenant.no, webhook.id, filter, dry_run, at(10)).await.unwrap()
+        world.store.redeliver_all(world.tenant.no, webhook.id, filter, dry_run, by(at(10))).await.unwrap()
     };
     let counted = |count| BulkRedelivery::Counted { count, lane: replay(&webhook) };
     let of_failed = || BulkFilter { status: Some(Status::Failed), ..EVERYTHING };
@@ -439,7 +439,7 @@ pub(crate) async fn bulk_redelivery_goes_on_after_opening_again<B: Backend>(worl
     let world = world.reopen().await;
     world.sweep(at(2)).await;
     let answer =
-        world.store.redeliver_all(world.tenant.no, webhook.id, EVERYTHING, false, at(3)).await.unwrap();
+        world.store.redeliver_all(world.tenant.no, webhook.id, EVERYTHING, false, by(at(3))).await.unwrap();
     assert_eq!(answer, BulkRedelivery::Counted { count: 1000, lane: replay(&webhook) });
     let swept = world.store.sweep(at(4)).await.unwrap();
     assert_eq!(swept.woken, [replay(&webhook)]);
@@ -456,7 +456,7 @@ pub(crate) async fn bulk_redelivery_ends_with_its_webhook<B: Backend>(world: Wor
     let webhook = world.webhook().await;
     many_failed(&world, &webhook, 700).await;
     world.sweep(at(2)).await;
-    world.store.redeliver_all(world.tenant.no, webhook.id, EVERYTHING, false, at(3)).await.unwrap();
+    world.store.redeliver_all(world.tenant.no, webhook.id, EVERYTHING, false, by(at(3))).await.unwrap();
     world.store.sweep(at(4)).await.unwrap();
     let webhook = world.disable(&webhook, true).await;
     let webhook = world.disable(&webhook, false).await;

@@ -3,6 +3,7 @@
 //! A backend implements [`Backend`] and says `conformance!(itsType)` in a test file; each case runs on an empty
 //! store of its own. Time and ids are made here, so a case is the same every run.
 
+pub(crate) mod audit;
 pub(crate) mod history;
 pub(crate) mod inbox;
 pub(crate) mod queue;
@@ -49,6 +50,12 @@ macro_rules! conformance {
                 a_verification_holds_for_the_token_that_was_proven,
                 a_domain_is_verified_for_one_tenant_at_a_time,
                 of_two_verifications_at_once_one_wins,
+            ],
+            audit: [
+                every_change_leaves_one_entry_and_a_refused_one_leaves_none,
+                an_entry_shows_what_a_change_changed,
+                no_secret_stands_in_the_audit_log,
+                entries_are_listed_by_tenant_newest_first,
             ],
             inbox: [
                 what_was_accepted_reads_back_after_opening_again,

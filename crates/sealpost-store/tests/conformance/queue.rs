@@ -10,7 +10,7 @@ use sealpost_store::queue::{LaneHint, Next, Settled, Want};
 use sealpost_store::registry::WebhookChange;
 
 use super::Backend;
-use super::world::{World, at, delivered, failed, ordinary, replay, retried, unknown, url};
+use super::world::{World, at, by, delivered, failed, ordinary, replay, retried, unknown, url};
 
 const DISABLED: State = State::Cancelled(CancelReason::WebhookDisabled);
 const DELETED: State = State::Cancelled(CancelReason::WebhookDeleted);
@@ -215,7 +215,7 @@ pub(crate) async fn pending_rows_of_a_deleted_webhook_are_cancelled_at_once<B: B
     let (_, sending) = world.waiting(&webhook, at(5)).await;
     let ticket = world.claim_lane(ordinary(&webhook), 1, at(0)).await.remove(0).ticket;
     assert_eq!(ticket.id, delivery);
-    world.store.delete_webhook(world.tenant.no, webhook.id, at(6)).await.unwrap().unwrap();
+    world.store.delete_webhook(world.tenant.no, webhook.id, by(at(6))).await.unwrap().unwrap();
     assert_eq!(world.state(sending).await, DELETED);
     assert!(world.claim(&webhook, at(10)).await.is_empty());
     assert_eq!(world.settle(retried(&ticket, at(7), at(9))).await, settled(DELETED));
@@ -329,7 +329,7 @@ pub(crate) async fn cancelling_by_hand_ends_what_waits_and_stops_retries_of_what
     world: World<B>,
 ) {
     let webhook = world.webhook().await;
-    let cancel = |id| world.store.cancel(world.tenant.no, id, CancelReason::ByHand, at(1));
+    let cancel = |id| world.store.cancel(world.tenant.no, id, CancelReason::ByHand, by(at(1)));
     let (_, waits) = world.waiting(&webhook, at(0)).await;
     assert_eq!(cancel(waits).await.unwrap(), Some(BY_HAND));
     assert_eq!(cancel(waits).await.unwrap(), Some(BY_HAND));
@@ -344,7 +344,7 @@ pub(crate) async fn cancelling_by_hand_ends_what_waits_and_stops_retries_of_what
         assert_eq!(cancel(sent).await.unwrap(), Some(state));
     }
     let (other, _) = world.other_tenant().await;
-    assert_eq!(world.store.cancel(other.no, waits, CancelReason::ByHand, at(1)).await.unwrap(), None);
+    assert_eq!(world.store.cancel(other.no, waits, CancelReason::ByHand, by(at(1))).await.unwrap(), None);
 }
 
 pub(crate) async fn health_changes_once_each_way<B: Backend>(world: World<B>) {

@@ -18,14 +18,14 @@ use sealpost_store::registry::{
 
 use super::Backend;
 use super::world::{
-    WHO, World, at, chance, facts, new_domain, new_tenant, new_webhook, token, type_name, url,
+    World, at, by, chance, facts, new_domain, new_tenant, new_webhook, token, type_name, url,
 };
 
 pub(crate) async fn a_tenant_needs_an_id_and_a_subdomain_of_its_own<B: Backend>(world: World<B>) {
     let taken_subdomain = new_tenant("one");
-    assert!(world.store.create_tenant(taken_subdomain).await.unwrap().is_none());
+    assert!(world.store.create_tenant(taken_subdomain, by(at(0))).await.unwrap().is_none());
     let taken_id = NewTenant { id: world.tenant.id, ..new_tenant("three") };
-    assert!(world.store.create_tenant(taken_id).await.unwrap().is_none());
+    assert!(world.store.create_tenant(taken_id, by(at(0))).await.unwrap().is_none());
 
     let (two, _) = world.other_tenant().await;
     let world = world.reopen().await;
@@ -47,10 +47,10 @@ pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Back
     };
     let admin = client(1, Role::Admin, None);
     let subscriber = client(2, Role::Subscriber, Some(WebhookId::from_bytes([9; 16])));
-    assert!(store.create_client(admin.clone()).await.unwrap());
-    assert!(store.create_client(subscriber.clone()).await.unwrap());
+    assert!(store.create_client(admin.clone(), by(at(0))).await.unwrap());
+    assert!(store.create_client(subscriber.clone(), by(at(0))).await.unwrap());
     let nobodys = Client { tenant: TenantNo(99), key_hash: [9; 32], ..client(9, Role::Admin, None) };
-    assert!(!store.create_client(nobodys).await.unwrap());
+    assert!(!store.create_client(nobodys, by(at(0))).await.unwrap());
 
     assert_eq!(store.client_by_key_hash([2; 32]).await.unwrap(), Some(subscriber.clone()));
     assert_eq!(store.client_by_key_hash([3; 32]).await.unwrap(), None);
@@ -59,9 +59,9 @@ pub(crate) async fn clients_are_found_by_their_key_and_gone_when_deleted<B: Back
     assert_eq!(store.clients(world.tenant.no).await.unwrap().len(), 2);
 
     let (other, _) = world.other_tenant().await;
-    assert!(!store.delete_client(other.no, admin.id).await.unwrap());
-    assert!(store.delete_client(world.tenant.no, admin.id).await.unwrap());
-    assert!(!store.delete_client(world.tenant.no, admin.id).await.unwrap());
+    assert!(!store.delete_client(other.no, admin.id, by(at(0))).await.unwrap());
+    assert!(store.delete_client(world.tenant.no, admin.id, by(at(0))).await.unwrap());
+    assert!(!store.delete_client(world.tenant.no, admin.id, by(at(0))).await.unwrap());
     assert_eq!(store.client_by_key_hash([1; 32]).await.unwrap(), None);
     assert_eq!(store.clients(world.tenant.no).await.unwrap(), [subscriber]);
 }
@@ -77,7 +77,7 @@ pub(crate) async fn several_roles_of_a_client_read_back<B: Backend>(world: World
         created_at: at(0),
         expires_at: None,
     };
-    assert!(world.store.create_client(client.clone()).await.unwrap());
+    assert!(world.store.create_client(client.clone(), by(at(0))).await.unwrap());
     let world = world.reopen().await;
     assert_eq!(world.store.clients(world.tenant.no).await.unwrap(), [client]);
 }
@@ -90,8 +90,8 @@ pub(crate) async fn operators_are_found_by_their_key_and_gone_when_deleted<B: Ba
         created_at: at(i64::from(n)),
         expires_at: (n == 2).then(|| at(5)),
     };
-    world.store.create_operator(operator(1)).await.unwrap();
-    world.store.create_operator(operator(2)).await.unwrap();
+    world.store.create_operator(operator(1), by(at(0))).await.unwrap();
+    world.store.create_operator(operator(2), by(at(0))).await.unwrap();
     let world = world.reopen().await;
     let store = &world.store;
     assert_eq!(store.operators().await.unwrap(), [operator(1), operator(2)]);
@@ -99,8 +99,8 @@ pub(crate) async fn operators_are_found_by_their_key_and_gone_when_deleted<B: Ba
     assert_eq!(store.operator_by_key_hash([3; 32]).await.unwrap(), None);
     // An operator is no client, whatever its key.
     assert_eq!(store.client_by_key_hash([2; 32]).await.unwrap(), None);
-    assert!(store.delete_operator(operator(1).id).await.unwrap());
-    assert!(!store.delete_operator(operator(1).id).await.unwrap());
+    assert!(store.delete_operator(operator(1).id, by(at(0))).await.unwrap());
+    assert!(!store.delete_operator(operator(1).id, by(at(0))).await.unwrap());
     assert_eq!(store.operator_by_key_hash([1; 32]).await.unwrap(), None);
 }
 
@@ -114,12 +114,12 @@ pub(crate) async fn token_keys_retire_one_after_the_other_and_are_forgotten<B: B
     };
     assert_eq!(world.store.token_keys().await.unwrap(), KeyRing::default());
     for n in 1..=3 {
-        world.store.add_token_key(key(n), at(i64::from(n)), at(i64::from(n) - 1)).await.unwrap();
+        world.store.add_token_key(key(n), at(i64::from(n) - 1), by(at(i64::from(n)))).await.unwrap();
     }
     let world = world.reopen().await;
     let retired = |n: u8| KeyRecord { state: KeyState::Retired { since: at(i64::from(n) + 1) }, ..key(n) };
     assert_eq!(world.store.token_keys().await.unwrap().keys, [key(3), retired(2), retired(1)]);
-    world.store.add_token_key(key(9), at(9), at(3)).await.unwrap();
+    world.store.add_token_key(key(9), at(3), by(at(9))).await.unwrap();
     let left: Vec<_> = world.store.token_keys().await.unwrap().keys.into_iter().map(|key| key.kid).collect();
     assert_eq!(left, ["kid 9", "kid 3", "kid 2"]);
 }
@@ -136,16 +136,16 @@ pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backe
         created_at: at(0),
         expires_at: None,
     };
-    world.store.create_client(client.clone()).await.unwrap();
+    world.store.create_client(client.clone(), by(at(0))).await.unwrap();
     let (other, _) = world.other_tenant().await;
     let domain = world.domain(&world.tenant, "a.example").await;
     assert!(matches!(world.verify(&domain, at(0)).await, VerifiedDomain::Verified(_)));
     let before = world.store.registry_delta(world.tenant.no, 0).await.unwrap();
 
-    let deleted = world.store.delete_tenant(world.tenant.no, at(1)).await.unwrap();
+    let deleted = world.store.delete_tenant(world.tenant.no, by(at(1))).await.unwrap();
     assert_eq!(deleted, Some(DeletedTenant { webhooks: 1, clients: 1 }));
-    assert_eq!(world.store.delete_tenant(world.tenant.no, at(2)).await.unwrap(), None);
-    assert_eq!(world.store.delete_tenant(TenantNo(99), at(2)).await.unwrap(), None);
+    assert_eq!(world.store.delete_tenant(world.tenant.no, by(at(2))).await.unwrap(), None);
+    assert_eq!(world.store.delete_tenant(TenantNo(99), by(at(2))).await.unwrap(), None);
 
     let world = world.reopen().await;
     let store = &world.store;
@@ -153,9 +153,9 @@ pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backe
     assert_eq!(left, [other.no]);
     assert_eq!(store.verified_domains().await.unwrap(), []);
     assert_eq!(store.client_by_key_hash([1; 32]).await.unwrap(), None);
-    assert!(!store.create_client(client).await.unwrap());
+    assert!(!store.create_client(client, by(at(0))).await.unwrap());
     assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), None);
-    assert_eq!(store.create_webhook(new_webhook(&world.tenant)).await.unwrap(), None);
+    assert_eq!(store.create_webhook(new_webhook(&world.tenant), by(at(0))).await.unwrap(), None);
     // Whoever matched before it was deleted, and whoever matched after, is told to look again.
     let after = store.registry_delta(world.tenant.no, before.version).await.unwrap();
     assert_eq!(after.deleted, [webhook.no]);
@@ -170,7 +170,7 @@ pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backe
         assert!(matches!(store.accept(request).await.unwrap(), Accepted::RegistryChanged), "{version}");
     }
     let again = NewTenant { subdomain: world.tenant.subdomain.clone(), ..new_tenant("again") };
-    assert_eq!(store.create_tenant(again).await.unwrap(), None);
+    assert_eq!(store.create_tenant(again, by(at(0))).await.unwrap(), None);
 }
 
 pub(crate) async fn a_webhook_reads_back_as_it_was_written<B: Backend>(world: World<B>) {
@@ -182,7 +182,7 @@ pub(crate) async fn a_webhook_reads_back_as_it_was_written<B: Backend>(world: Wo
         subscription: Subscription::ReceiveAll { named: vec![type_name("invoice.paid")] },
         ..new_webhook(&world.tenant)
     };
-    let made = world.store.create_webhook(new.clone()).await.unwrap().unwrap();
+    let made = world.store.create_webhook(new.clone(), by(at(0))).await.unwrap().unwrap();
     assert_eq!(
         (made.id, made.tenant, made.dialect, made.disabled, made.created_at),
         (new.id, new.tenant, new.dialect, false, new.created_at)
@@ -200,10 +200,10 @@ pub(crate) async fn another_tenants_webhook_is_unknown<B: Backend>(world: World<
     let store = &world.store;
     assert_eq!(store.webhook(other.no, webhook.id).await.unwrap(), None);
     assert_eq!(
-        store.change_webhook(other.no, webhook.id, WebhookChange::default(), at(1)).await.unwrap(),
+        store.change_webhook(other.no, webhook.id, WebhookChange::default(), by(at(1))).await.unwrap(),
         None
     );
-    assert_eq!(store.delete_webhook(other.no, webhook.id, at(1)).await.unwrap(), None);
+    assert_eq!(store.delete_webhook(other.no, webhook.id, by(at(1))).await.unwrap(), None);
     assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), Some(webhook));
 }
 
@@ -240,15 +240,15 @@ pub(crate) async fn a_change_raises_the_version_and_only_disabling_raises_the_ep
 pub(crate) async fn a_deleted_webhook_is_listed_no_more<B: Backend>(world: World<B>) {
     let webhook = world.webhook().await;
     let kept = world.webhook().await;
-    let last = world.store.delete_webhook(world.tenant.no, webhook.id, at(5)).await.unwrap().unwrap();
+    let last = world.store.delete_webhook(world.tenant.no, webhook.id, by(at(5))).await.unwrap().unwrap();
     assert_eq!((last.id, last.no), (webhook.id, webhook.no));
 
     let store = &world.store;
     assert_eq!(store.webhook(world.tenant.no, webhook.id).await.unwrap(), None);
-    assert_eq!(store.delete_webhook(world.tenant.no, webhook.id, at(6)).await.unwrap(), None);
+    assert_eq!(store.delete_webhook(world.tenant.no, webhook.id, by(at(6))).await.unwrap(), None);
     assert!(
         store
-            .change_webhook(world.tenant.no, webhook.id, WebhookChange::default(), at(6))
+            .change_webhook(world.tenant.no, webhook.id, WebhookChange::default(), by(at(6)))
             .await
             .unwrap()
             .is_none()
@@ -285,7 +285,7 @@ pub(crate) async fn webhooks_are_listed_newest_first_by_time_and_id<B: Backend>(
 pub(crate) async fn webhooks_are_listed_by_dialect<B: Backend>(world: World<B>) {
     let mattr = world.webhook().await;
     let truvera = NewWebhook { dialect: Dialect::Truvera, ..new_webhook(&world.tenant) };
-    let truvera = world.store.create_webhook(truvera).await.unwrap().unwrap();
+    let truvera = world.store.create_webhook(truvera, by(at(0))).await.unwrap().unwrap();
     for (dialect, ids) in [(Dialect::Mattr, [mattr.id]), (Dialect::Truvera, [truvera.id])] {
         let page = PageRequest { limit: 10, after: None };
         let page = world.store.webhooks(world.tenant.no, Some(dialect), page).await.unwrap();
@@ -316,7 +316,7 @@ pub(crate) async fn a_delta_gives_exactly_what_changed<B: Backend>(world: World<
     assert_eq!(delta.changed, [disabled]);
     assert!(delta.deleted.is_empty() && delta.event_types.is_none() && delta.keys.is_none());
 
-    store.delete_webhook(tenant, doomed.id, at(1)).await.unwrap().unwrap();
+    store.delete_webhook(tenant, doomed.id, by(at(1))).await.unwrap().unwrap();
     let gone = store.registry_delta(tenant, delta.version).await.unwrap();
     assert_eq!((gone.changed.len(), gone.deleted.as_slice()), (0, [doomed.no].as_slice()));
 
@@ -328,12 +328,12 @@ pub(crate) async fn a_delta_gives_exactly_what_changed<B: Backend>(world: World<
         summary: SummaryForm::Unknown,
         receive_all: true,
     };
-    store.put_event_type(tenant, own_type.clone()).await.unwrap().unwrap();
+    store.put_event_type(tenant, own_type.clone(), by(at(0))).await.unwrap().unwrap();
     let typed = store.registry_delta(tenant, gone.version).await.unwrap();
     assert_eq!(typed.event_types, Some(vec![own_type.clone()]));
     assert!(typed.changed.is_empty() && typed.deleted.is_empty() && typed.keys.is_none());
-    assert!(store.delete_event_type(tenant, own_type.name.clone()).await.unwrap());
-    assert!(!store.delete_event_type(tenant, own_type.name).await.unwrap());
+    assert!(store.delete_event_type(tenant, own_type.name.clone(), by(at(0))).await.unwrap());
+    assert!(!store.delete_event_type(tenant, own_type.name, by(at(0))).await.unwrap());
     let untyped = store.registry_delta(tenant, typed.version).await.unwrap();
     assert_eq!(untyped.event_types, Some(Vec::new()));
 
@@ -351,8 +351,8 @@ pub(crate) async fn a_key_ring_is_replaced_only_on_the_version_it_was_decided_on
     fresh.kid = "fresh".into();
     let rotated = ring.rotated(fresh, at(1), std::time::Duration::ZERO, true).unwrap();
 
-    assert!(store.put_keys(tenant, rotated.clone(), before.version).await.unwrap());
-    assert!(!store.put_keys(tenant, KeyRing::default(), before.version).await.unwrap());
+    assert!(store.put_keys(tenant, rotated.clone(), before.version, by(at(0))).await.unwrap());
+    assert!(!store.put_keys(tenant, KeyRing::default(), before.version, by(at(0))).await.unwrap());
     let after = store.registry_delta(tenant, before.version).await.unwrap().keys.unwrap();
     let shape = |ring: &KeyRing| {
         let mut keys: Vec<_> =
@@ -382,27 +382,27 @@ pub(crate) async fn a_tenant_has_one_domain_and_no_other_tenant_sees_it<B: Backe
     assert_eq!(world.store.domain(world.tenant.no).await.unwrap(), None);
     let made = world.domain(&world.tenant, "a.example").await;
     let second = new_domain(&world.tenant, "b.example");
-    assert!(!world.store.create_domain(second, WHO.into(), at(1)).await.unwrap());
+    assert!(!world.store.create_domain(second, by(at(1))).await.unwrap());
 
     let world = world.reopen().await;
     let store = &world.store;
     assert_eq!(store.domain(world.tenant.no).await.unwrap(), Some(made.clone()));
     assert_eq!(store.domain(other.no).await.unwrap(), None);
     let facts = made.facts.clone();
-    assert_eq!(store.change_domain(other.no, facts, token(), WHO.into(), at(1)).await.unwrap(), None);
-    assert_eq!(store.delete_domain(other.no, WHO.into(), at(1)).await.unwrap(), None);
-    let foreign = store.verify_domain(other.no, made.token, WHO.into(), at(1)).await.unwrap();
+    assert_eq!(store.change_domain(other.no, facts, token(), by(at(1))).await.unwrap(), None);
+    assert_eq!(store.delete_domain(other.no, by(at(1))).await.unwrap(), None);
+    let foreign = store.verify_domain(other.no, made.token, by(at(1))).await.unwrap();
     assert_eq!(foreign, VerifiedDomain::Changed);
 
-    assert_eq!(store.delete_domain(world.tenant.no, WHO.into(), at(1)).await.unwrap(), Some(made));
-    assert_eq!(store.delete_domain(world.tenant.no, WHO.into(), at(1)).await.unwrap(), None);
+    assert_eq!(store.delete_domain(world.tenant.no, by(at(1))).await.unwrap(), Some(made));
+    assert_eq!(store.delete_domain(world.tenant.no, by(at(1))).await.unwrap(), None);
     world.domain(&world.tenant, "b.example").await;
 }
 
 pub(crate) async fn only_a_domain_of_another_name_loses_its_verification<B: Backend>(world: World<B>) {
     let (store, tenant) = (&world.store, world.tenant.no);
     assert_eq!(
-        store.change_domain(tenant, facts("a.example", "Acme"), token(), WHO.into(), at(0)).await.unwrap(),
+        store.change_domain(tenant, facts("a.example", "Acme"), token(), by(at(0))).await.unwrap(),
         None
     );
     let made = world.domain(&world.tenant, "a.example").await;
@@ -414,7 +414,7 @@ pub(crate) async fn only_a_domain_of_another_name_loses_its_verification<B: Back
     assert_eq!(verified, CustomDomain { verified_at: Some(at(5)), ..made.clone() });
 
     let change = async |name: &str, label: &str| {
-        let changed = store.change_domain(tenant, facts(name, label), token(), WHO.into(), at(6)).await;
+        let changed = store.change_domain(tenant, facts(name, label), token(), by(at(6))).await;
         changed.unwrap().unwrap()
     };
     let renamed = change("a.example", "Acme Ltd").await;
@@ -455,7 +455,7 @@ pub(crate) async fn a_domain_is_verified_for_one_tenant_at_a_time<B: Backend>(wo
     assert_eq!(world.verify(&theirs, at(2)).await, VerifiedDomain::Taken);
     assert_eq!(world.store.domain(other.no).await.unwrap(), Some(theirs.clone()), "and nothing changed");
 
-    world.store.delete_domain(world.tenant.no, WHO.into(), at(3)).await.unwrap().unwrap();
+    world.store.delete_domain(world.tenant.no, by(at(3))).await.unwrap().unwrap();
     assert!(matches!(world.verify(&theirs, at(4)).await, VerifiedDomain::Verified(_)));
     assert_eq!(world.store.verified_domains().await.unwrap(), [(theirs.facts.domain, other.no)]);
 }
@@ -472,7 +472,7 @@ pub(crate) async fn of_two_verifications_at_once_one_wins<B: Backend>(world: Wor
         assert!(a == VerifiedDomain::Taken || b == VerifiedDomain::Taken, "{a:?} {b:?}");
         assert_eq!(world.store.verified_domains().await.unwrap().len(), 1);
         for tenant in [world.tenant.no, other.no] {
-            world.store.delete_domain(tenant, WHO.into(), at(2)).await.unwrap().unwrap();
+            world.store.delete_domain(tenant, by(at(2))).await.unwrap().unwrap();
         }
     }
 }

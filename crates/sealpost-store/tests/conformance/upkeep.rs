@@ -14,7 +14,7 @@ use sealpost_store::upkeep::{Erasure, ErasureScope, Swept};
 
 use super::Backend;
 use super::world::{
-    DAY, World, at, chance, delivered, failed, new_delivery, new_tenant, ordinary, replay, retried,
+    DAY, World, at, by, chance, delivered, failed, new_delivery, new_tenant, ordinary, replay, retried,
 };
 
 const ERASED: State = State::Cancelled(CancelReason::PayloadErased);
@@ -99,7 +99,7 @@ pub(crate) async fn a_redelivery_keeps_the_payload_longer<B: Backend>(world: Wor
     let (event, delivery) = world.waiting(&webhook, at(0)).await;
     world.deliver_due(&webhook, at(0)).await;
     let new = new_delivery(&webhook).id;
-    world.store.redeliver(world.tenant.no, delivery, new, at(0) + DAY / 2).await.unwrap();
+    world.store.redeliver(world.tenant.no, delivery, new, by(at(0) + DAY / 2)).await.unwrap();
     assert!(kept(&world, event, at(0) + 2 * DAY).await);
     assert_eq!(world.deliver_due(&webhook, at(0) + 2 * DAY).await, 1);
     assert!(kept(&world, event, at(0) + 3 * DAY).await);
@@ -209,7 +209,7 @@ pub(crate) async fn a_cancelled_payload_is_kept_from_its_cancellation<B: Backend
     let webhook = world.webhook().await;
     let (event, delivery) = world.waiting(&webhook, at(0)).await;
     let late = at(0) + 6 * DAY;
-    world.store.cancel(world.tenant.no, delivery, CancelReason::ByHand, late).await.unwrap();
+    world.store.cancel(world.tenant.no, delivery, CancelReason::ByHand, by(late)).await.unwrap();
     assert!(kept(&world, event, at(0) + 8 * DAY).await);
     assert!(kept(&world, event, late + 7 * DAY - MINUTE).await);
     assert!(!kept(&world, event, late + 7 * DAY + 61 * MINUTE).await);
@@ -283,7 +283,7 @@ pub(crate) async fn erasing_by_range_is_inclusive_and_of_one_tenant<B: Backend>(
         id: ErasureId::new(at(0), chance()),
         tenant: other.no,
         scope: ErasureScope::Range { from: at(0), to: at(100_000) },
-        now: at(60_000),
+        by: by(at(60_000)),
     };
     assert_eq!(world.store.erase(erasure).await.unwrap(), 0);
     assert_eq!(world.payload(ids[0]).await, r#"{"id":7}"#);
@@ -341,7 +341,7 @@ pub(crate) async fn erasing_twice_under_one_id_counts_once<B: Backend>(world: Wo
         id: ErasureId::new(at(0), chance()),
         tenant: world.tenant.no,
         scope: ErasureScope::Events(vec![event]),
-        now: at(1),
+        by: by(at(1)),
     };
     assert_eq!(world.store.erase(erasure.clone()).await.unwrap(), 1);
     assert_eq!(world.store.erase(erasure.clone()).await.unwrap(), 1);
@@ -355,11 +355,11 @@ pub(crate) async fn an_erased_payload_cannot_be_redelivered<B: Backend>(world: W
     world.deliver_due(&webhook, at(0)).await;
     world.erase(ErasureScope::Events(vec![event]), at(1)).await;
     let new = new_delivery(&webhook).id;
-    let answer = world.store.redeliver(world.tenant.no, delivery, new, at(2)).await.unwrap();
+    let answer = world.store.redeliver(world.tenant.no, delivery, new, by(at(2))).await.unwrap();
     assert_eq!(answer, Redelivered::PayloadGone);
     let everything = sealpost_store::history::BulkFilter { from: None, to: None, status: None };
     let bulk =
-        world.store.redeliver_all(world.tenant.no, webhook.id, everything, false, at(2)).await.unwrap();
+        world.store.redeliver_all(world.tenant.no, webhook.id, everything, false, by(at(2))).await.unwrap();
     let lane = replay(&webhook);
     assert_eq!(bulk, sealpost_store::history::BulkRedelivery::Counted { count: 0, lane });
     assert!(world.sweep(at(3)).await.is_empty());
@@ -422,8 +422,12 @@ pub(crate) async fn each_tenant_keeps_for_its_own_time<B: Backend>(world: World<
     let hour = Duration::from_secs(3600);
     let retention =
         Retention { payload_after_delivered: hour, payload_after_failed: 2 * hour, metadata: 3 * hour };
-    let brief =
-        world.store.create_tenant(NewTenant { retention, ..new_tenant("brief") }).await.unwrap().unwrap();
+    let brief = world
+        .store
+        .create_tenant(NewTenant { retention, ..new_tenant("brief") }, by(at(0)))
+        .await
+        .unwrap()
+        .unwrap();
     let hasher = world.store.hasher(brief.no).await.unwrap().unwrap();
     let long = world.accept(world.event(), at(0)).await.id;
     let world = World { tenant: brief, hasher, ..world };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use sealpost_core::audit::{Action, By};
 use sealpost_core::delivery::{AttemptRecord, DeliveryRecord, FailReason, State};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::domain::{CustomDomain, DisplayName, DomainFacts, DomainName, LogoUrl};
@@ -33,6 +34,11 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const EVENT_TYPE: &str = "invoice.paid";
 /// Who changes things, for the audit log.
 pub(crate) const WHO: &str = "client 1";
+
+/// What a case does is done by the same client; which action it says is the case's affair only in the audit cases.
+pub(crate) fn by(at: Timestamp) -> By {
+    By::new(WHO, Action::ChangeWebhook, at)
+}
 
 /// Milliseconds after the beginning of every case.
 pub(crate) fn at(ms: i64) -> Timestamp {
@@ -86,7 +92,7 @@ impl<B: Backend> World<B> {
     pub(crate) async fn start() -> Self {
         let backend = B::new();
         let store = backend.open();
-        let tenant = store.create_tenant(new_tenant("one")).await.unwrap().unwrap();
+        let tenant = store.create_tenant(new_tenant("one"), by(at(0))).await.unwrap().unwrap();
         let hasher = store.hasher(tenant.no).await.unwrap().unwrap();
         Self { backend, store, tenant, hasher }
     }
@@ -102,7 +108,7 @@ impl<B: Backend> World<B> {
 
     /// The same store as another tenant sees it.
     pub(crate) async fn other_tenant(&self) -> (Tenant, Arc<TenantHasher>) {
-        let tenant = self.store.create_tenant(new_tenant("two")).await.unwrap().unwrap();
+        let tenant = self.store.create_tenant(new_tenant("two"), by(at(0))).await.unwrap().unwrap();
         let hasher = self.store.hasher(tenant.no).await.unwrap().unwrap();
         (tenant, hasher)
     }
@@ -123,11 +129,11 @@ impl<B: Backend> World<B> {
 
     pub(crate) async fn webhook_with(&self, settings: WebhookSettings, created_at: Timestamp) -> Webhook {
         let new = NewWebhook { settings, created_at, ..new_webhook(&self.tenant) };
-        self.store.create_webhook(new).await.unwrap().unwrap()
+        self.store.create_webhook(new, by(at(0))).await.unwrap().unwrap()
     }
 
     pub(crate) async fn change(&self, webhook: &Webhook, change: WebhookChange) -> Webhook {
-        self.store.change_webhook(self.tenant.no, webhook.id, change, at(0)).await.unwrap().unwrap()
+        self.store.change_webhook(self.tenant.no, webhook.id, change, by(at(0))).await.unwrap().unwrap()
     }
 
     pub(crate) async fn disable(&self, webhook: &Webhook, disabled: bool) -> Webhook {
@@ -138,13 +144,13 @@ impl<B: Backend> World<B> {
 
     pub(crate) async fn domain(&self, tenant: &Tenant, name: &str) -> CustomDomain {
         let new = new_domain(tenant, name);
-        assert!(self.store.create_domain(new.clone(), WHO.into(), at(0)).await.unwrap());
+        assert!(self.store.create_domain(new.clone(), by(at(0))).await.unwrap());
         new
     }
 
     /// As if the TXT record of the domain had been found.
     pub(crate) async fn verify(&self, proven: &CustomDomain, now: Timestamp) -> VerifiedDomain {
-        self.store.verify_domain(proven.tenant, proven.token, WHO.into(), now).await.unwrap()
+        self.store.verify_domain(proven.tenant, proven.token, by(now)).await.unwrap()
     }
 
     // --- accepting ----------------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ impl<B: Backend> World<B> {
 
     pub(crate) async fn erase(&self, scope: ErasureScope, now: Timestamp) -> u64 {
         let id = ErasureId::new(now, chance());
-        self.store.erase(Erasure { id, tenant: self.tenant.no, scope, now }).await.unwrap()
+        self.store.erase(Erasure { id, tenant: self.tenant.no, scope, by: by(now) }).await.unwrap()
     }
 }
 

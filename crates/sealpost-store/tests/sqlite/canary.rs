@@ -14,7 +14,7 @@ use sealpost_store::upkeep::ErasureScope;
 
 use super::backend::Folder;
 use crate::conformance::Backend;
-use crate::conformance::world::{World, at, retried};
+use crate::conformance::world::{World, at, by, retried};
 
 const PAYLOAD: &str = "canary-payload-5f1c";
 const SUBJECT: &str = "canary-subject-81aa";
@@ -200,7 +200,7 @@ async fn what_retention_prunes_is_destroyed_as_well() {
     let (world, events) = filled().await;
     let material = key_material(&world.backend.database());
     let webhook = world.store.registry_delta(world.tenant.no, 0).await.unwrap().changed.remove(0);
-    world.store.delete_webhook(world.tenant.no, webhook.id, at(2)).await.unwrap().unwrap();
+    world.store.delete_webhook(world.tenant.no, webhook.id, by(at(2))).await.unwrap().unwrap();
     let day = std::time::Duration::from_secs(86_400);
     world.sweep(at(3)).await;
     // The attempts ended at 101.

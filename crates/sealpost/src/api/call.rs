@@ -73,6 +73,11 @@ impl Call {
         }
     }
 
+    /// The caller, as the audit log names it.
+    pub(super) fn who(&self) -> Result<&str, Problem> {
+        Ok(&self.caller()?.who)
+    }
+
     pub(super) fn tenant(&self) -> Result<TenantNo, Problem> {
         Ok(self.caller()?.tenant)
     }

@@ -14,6 +14,7 @@ use sealpost_store::history::AuditEntry;
 use sealpost_store::page::{After, PageRequest};
 use sealpost_store::registry::{Client, Operator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::App;
 use super::clients::ClientRefused;
@@ -195,6 +196,10 @@ pub struct AuditView {
     pub who: String,
     pub what: String,
     pub object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -243,12 +248,11 @@ impl App {
     pub async fn admin(&self, call: AdminCall, who: &str) -> Result<AdminAnswer, AdminError> {
         match call {
             AdminCall::TenantCreate { name, subdomain, retention } => {
-                let tenant = self.create_tenant(&name, subdomain, retention.into()).await;
+                let tenant = self.create_tenant(&name, subdomain, retention.into(), who).await;
                 let tenant = tenant.map_err(|refused| match refused {
                     TenantRefused::Store(error) => error.into(),
                     other => AdminError::refused(other),
                 })?;
-                self.audited(tenant.no, who, "create tenant", tenant.id.to_string()).await?;
                 Ok(AdminAnswer::Tenant(tenant.into()))
             }
             AdminCall::TenantList => {
@@ -266,25 +270,21 @@ impl App {
                 Ok(AdminAnswer::TenantDeleted { tenant })
             }
             AdminCall::OperatorCreate { name, expires } => {
-                let new = self.create_operator(&name, self.expiry(expires)?).await;
+                let new = self.create_operator(&name, self.expiry(expires)?, who).await;
                 let new = new.map_err(|refused| match refused {
                     OperatorRefused::Store(error) => error.into(),
                     other => AdminError::refused(other),
                 })?;
-                // The installation's own changes stand in the record of the tenant that every installation has.
-                let tenant = self.default_tenant().await?;
-                self.audited(tenant, who, "create operator", new.operator.id.to_string()).await?;
                 Ok(AdminAnswer::OperatorCreated { operator: new.operator.into(), key: Hidden(new.key) })
             }
             AdminCall::ClientCreate { tenant, name, roles, webhook, expires } => {
                 let tenant = self.named(&tenant).await?;
                 let expires_at = self.expiry(expires)?;
-                let new = self.create_client(tenant, &name, roles, webhook, expires_at).await;
+                let new = self.create_client(tenant, &name, roles, webhook, expires_at, who).await;
                 let new = new.map_err(|refused| match refused {
                     ClientRefused::Store(error) => error.into(),
                     other => AdminError::refused(other),
                 })?;
-                self.audited(tenant, who, "create client", new.client.id.to_string()).await?;
                 Ok(AdminAnswer::ClientCreated { client: new.client.into(), key: Hidden(new.key) })
             }
             AdminCall::ClientList { tenant } => {
@@ -293,10 +293,9 @@ impl App {
             }
             AdminCall::ClientDelete { tenant, id } => {
                 let no = self.named(&tenant).await?;
-                if !self.delete_client(no, id).await? {
+                if !self.delete_client(no, id, who).await? {
                     return Err(AdminError::NotFound(format!("tenant `{tenant}` has no client {id}")));
                 }
-                self.audited(no, who, "delete client", id.to_string()).await?;
                 Ok(AdminAnswer::ClientDeleted { id })
             }
             AdminCall::KeyList { tenant } => {
@@ -305,19 +304,14 @@ impl App {
             }
             AdminCall::KeyRotate { tenant, now } => {
                 let no = self.named(&tenant).await?;
-                let ring = self.rotate_keys(no, now).await.map_err(|refused| match refused {
+                let ring = self.rotate_keys(no, now, who).await.map_err(|refused| match refused {
                     KeyRefused::Store(error) => error.into(),
                     KeyRefused::Refused(why) => AdminError::refused(why),
                 })?;
-                let kid = ring.current().map(|key| key.kid.clone()).unwrap_or_default();
-                self.audited(no, who, "rotate keys", kid).await?;
                 Ok(AdminAnswer::Keys(self.key_views(&ring)))
             }
             AdminCall::TokenKeyRotate => {
-                let ring = self.rotate_token_keys().await?;
-                let tenant = self.default_tenant().await?;
-                let kid = ring.current().map(|key| key.kid.clone()).unwrap_or_default();
-                self.audited(tenant, who, "rotate token keys", kid).await?;
+                let ring = self.rotate_token_keys(who).await?;
                 Ok(AdminAnswer::Keys(self.key_views(&ring)))
             }
             AdminCall::Erase { tenant, what } => {
@@ -376,16 +370,6 @@ impl App {
             return Err(AdminError::refused(format!("the key would have expired at {at} already")));
         }
         Ok(Some(at))
-    }
-
-    async fn audited(
-        &self,
-        tenant: TenantNo,
-        who: &str,
-        what: &str,
-        object: String,
-    ) -> Result<(), StoreError> {
-        self.store.audit(tenant, who.into(), what.into(), object, self.clock.now()).await
     }
 
     fn key_views(&self, ring: &KeyRing) -> Vec<KeyView> {
@@ -456,8 +440,8 @@ impl From<RetentionView> for Retention {
 
 impl From<AuditEntry> for AuditView {
     fn from(entry: AuditEntry) -> Self {
-        let AuditEntry { no, at, who, what, object } = entry;
-        Self { id: no, timestamp: at, who, what, object }
+        let AuditEntry { no, at, who, what, object, change } = entry;
+        Self { id: no, timestamp: at, who, what, object, before: change.before, after: change.after }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
+use sealpost_core::audit::Action;
 use sealpost_core::id::{ClientId, TenantNo, WebhookId};
 use sealpost_core::limits as bound;
 use sealpost_core::role::{Role, Roles};
@@ -180,6 +181,7 @@ impl App {
         roles: impl Into<Roles>,
         webhook: Option<WebhookId>,
         expires_at: Option<Timestamp>,
+        who: &str,
     ) -> Result<NewClient, ClientRefused> {
         let roles = roles.into();
         if name.is_empty() || name.len() > bound::CLIENT_NAME_BYTES {
@@ -206,15 +208,15 @@ impl App {
             created_at: now,
             expires_at,
         };
-        if !self.store.create_client(client.clone()).await? {
+        if !self.store.create_client(client.clone(), self.by(who, Action::CreateClient)).await? {
             return Err(ClientRefused::NoTenant);
         }
         Ok(NewClient { client, key: Secret::new(key) })
     }
 
     /// Takes effect at once. `false`: the tenant has no such client.
-    pub async fn delete_client(&self, tenant: TenantNo, id: ClientId) -> Result<bool, StoreError> {
-        let deleted = self.store.delete_client(tenant, id).await?;
+    pub async fn delete_client(&self, tenant: TenantNo, id: ClientId, who: &str) -> Result<bool, StoreError> {
+        let deleted = self.store.delete_client(tenant, id, self.by(who, Action::DeleteClient)).await?;
         self.clients.forget();
         Ok(deleted)
     }

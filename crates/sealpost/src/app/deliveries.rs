@@ -1,5 +1,6 @@
 //! Looking at deliveries and repairing them: redeliver, redeliver many, cancel.
 
+use sealpost_core::audit::Action;
 use sealpost_core::delivery::{CancelReason, DeliveryRecord, State};
 use sealpost_core::id::{DeliveryId, TenantNo, WebhookId};
 use sealpost_store::StoreError;
@@ -27,10 +28,15 @@ impl App {
     }
 
     /// A new delivery of the same event to the same webhook.
-    pub async fn redeliver(&self, tenant: TenantNo, id: DeliveryId) -> Result<Redelivered, StoreError> {
+    pub async fn redeliver(
+        &self,
+        tenant: TenantNo,
+        id: DeliveryId,
+        who: &str,
+    ) -> Result<Redelivered, StoreError> {
         let now = self.clock.now();
         let new = DeliveryId::new(now, self.clock.chance());
-        let answer = self.store.redeliver(tenant, id, new, now).await?;
+        let answer = self.store.redeliver(tenant, id, new, self.by(who, Action::Redeliver)).await?;
         if let Redelivered::Created { lane, .. } = answer {
             self.wake(tenant, lane).await?;
         }
@@ -44,15 +50,23 @@ impl App {
         webhook: WebhookId,
         filter: BulkFilter,
         dry_run: bool,
+        who: &str,
     ) -> Result<BulkRedelivery, StoreError> {
-        let answer = self.store.redeliver_all(tenant, webhook, filter, dry_run, self.clock.now()).await?;
+        let by = self.by(who, Action::RedeliverAll);
+        let answer = self.store.redeliver_all(tenant, webhook, filter, dry_run, by).await?;
         self.lanes.ring();
         Ok(answer)
     }
 
     /// `None`: no such delivery.
-    pub async fn cancel(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<State>, StoreError> {
-        let cancel = || self.store.cancel(tenant, id, CancelReason::ByHand, self.clock.now());
+    pub async fn cancel(
+        &self,
+        tenant: TenantNo,
+        id: DeliveryId,
+        who: &str,
+    ) -> Result<Option<State>, StoreError> {
+        let by = self.by(who, Action::CancelDelivery);
+        let cancel = || self.store.cancel(tenant, id, CancelReason::ByHand, by.clone());
         let state = cancel().await?;
         if state == Some(State::Pending) {
             // It is claimed. If it is only parked it has not begun, and giving it back ends it.

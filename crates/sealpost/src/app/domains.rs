@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use sealpost_core::audit::Action;
 use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName, Proof};
 use sealpost_core::id::{TenantNo, VerificationToken};
 use sealpost_egress::DnsFault;
@@ -106,7 +107,7 @@ impl App {
         who: &str,
     ) -> Result<CustomDomain, DomainRefused> {
         let new = CustomDomain { tenant, facts, token: self.new_verification_token(), verified_at: None };
-        match self.store.create_domain(new.clone(), who.into(), self.clock.now()).await? {
+        match self.store.create_domain(new.clone(), self.by(who, Action::CreateDomain)).await? {
             true => Ok(new),
             false => Err(DomainRefused::Exists),
         }
@@ -125,8 +126,8 @@ impl App {
     ) -> Result<CustomDomain, DomainRefused> {
         let entry = self.tenant(tenant).await?;
         let _alone = entry.changing.lock().await;
-        let (fresh, now) = (self.new_verification_token(), self.clock.now());
-        let changed = self.store.change_domain(tenant, facts, fresh, who.into(), now).await?;
+        let (fresh, by) = (self.new_verification_token(), self.by(who, Action::ChangeDomain));
+        let changed = self.store.change_domain(tenant, facts, fresh, by).await?;
         let changed = changed.ok_or(DomainRefused::NotFound)?;
         if changed.after.verified_at.is_none() {
             self.domains.remove(&changed.before.facts.domain, tenant);
@@ -137,7 +138,7 @@ impl App {
     pub async fn delete_domain(&self, tenant: TenantNo, who: &str) -> Result<(), DomainRefused> {
         let entry = self.tenant(tenant).await?;
         let _alone = entry.changing.lock().await;
-        let deleted = self.store.delete_domain(tenant, who.into(), self.clock.now()).await?;
+        let deleted = self.store.delete_domain(tenant, self.by(who, Action::DeleteDomain)).await?;
         let last = deleted.ok_or(DomainRefused::NotFound)?;
         self.domains.remove(&last.facts.domain, tenant);
         Ok(())
@@ -163,7 +164,7 @@ impl App {
             Err(fault) => return Err(DomainRefused::LookUp { domain, fault }),
         }
         let _alone = entry.changing.lock().await;
-        match self.store.verify_domain(tenant, token, who.into(), self.clock.now()).await? {
+        match self.store.verify_domain(tenant, token, self.by(who, Action::VerifyDomain)).await? {
             VerifiedDomain::Verified(verified) => {
                 self.domains.put(&verified.facts.domain, tenant);
                 Ok(())

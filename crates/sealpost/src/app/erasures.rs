@@ -1,5 +1,6 @@
 //! Erasing payloads: by event, by subject, by time.
 
+use sealpost_core::audit::Action;
 use sealpost_core::id::{ErasureId, EventId, TenantNo};
 use sealpost_core::time::Timestamp;
 use sealpost_store::StoreError;
@@ -31,13 +32,11 @@ impl App {
             EraseWhat::Events(ids) => ErasureScope::Events(ids),
             EraseWhat::Range { from, to } => ErasureScope::Range { from, to },
         };
-        let count = self.store.erase(Erasure { id, tenant, scope, now }).await?;
+        let count =
+            self.store.erase(Erasure { id, tenant, scope, by: self.by(who, Action::ErasePayloads) }).await?;
         // What is parked has not begun: back on disk, where the erased ones end.
         let parked = self.lanes.withdraw(None, |ready| ready.tenant.tenant.no == tenant);
         self.unpark(parked).await?;
-        self.store
-            .audit(tenant, who.into(), "erase payloads".into(), format!("{id}: {count} events"), now)
-            .await?;
         Ok((id, count))
     }
 }

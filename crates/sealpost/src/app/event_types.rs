@@ -1,5 +1,6 @@
 //! The catalogue of event types: built-in ones and the operator's, with their JSON Schemas.
 
+use sealpost_core::audit::Action;
 use sealpost_core::event_type::{EventType, EventTypeName, built_in};
 use sealpost_core::id::TenantNo;
 use sealpost_core::payload::Payload;
@@ -76,6 +77,7 @@ impl App {
         &self,
         tenant: TenantNo,
         event_type: EventType,
+        who: &str,
     ) -> Result<(), EventTypeRefused> {
         if built_in(event_type.name.as_str()).is_some() {
             return Err(EventTypeRefused::BuiltIn(event_type.name));
@@ -83,7 +85,8 @@ impl App {
         if let Some(schema) = &event_type.schema {
             compile(schema).map_err(EventTypeRefused::Schema)?;
         }
-        self.store.put_event_type(tenant, event_type).await?.ok_or(EventTypeRefused::TooMany)?;
+        let by = self.by(who, Action::PutEventType);
+        self.store.put_event_type(tenant, event_type, by).await?.ok_or(EventTypeRefused::TooMany)?;
         let entry = self.tenant(tenant).await?;
         Ok(self.registry.refresh(&entry).await?)
     }
@@ -92,6 +95,7 @@ impl App {
         &self,
         tenant: TenantNo,
         name: EventTypeName,
+        who: &str,
     ) -> Result<(), EventTypeRefused> {
         if built_in(name.as_str()).is_some() {
             return Err(EventTypeRefused::BuiltIn(name));
@@ -100,7 +104,7 @@ impl App {
         if entry.is_subscribed(&name) {
             return Err(EventTypeRefused::InUse(name));
         }
-        if !self.store.delete_event_type(tenant, name.clone()).await? {
+        if !self.store.delete_event_type(tenant, name.clone(), self.by(who, Action::DeleteEventType)).await? {
             return Err(EventTypeRefused::NotFound(name));
         }
         Ok(self.registry.refresh(&entry).await?)

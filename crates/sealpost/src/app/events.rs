@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use sealpost_core::audit::Action;
 use sealpost_core::delivery::CancelReason;
 use sealpost_core::event::Event;
 use sealpost_core::event_type::{EventType, EventTypeName, Origin, built_in, derived_from};
@@ -412,8 +413,7 @@ impl App {
     ) -> Result<PayloadRead, StoreError> {
         let read = self.store.payload(tenant, id).await?;
         if matches!(read, PayloadRead::Payload(_)) {
-            let now = self.clock.now();
-            self.store.audit(tenant, who.into(), "read payload".into(), id.to_string(), now).await?;
+            self.store.audit(tenant, self.by(who, Action::ReadPayload), id.to_string()).await?;
         }
         Ok(read)
     }

@@ -1,6 +1,7 @@
 //! A tenant's signing keys: making, showing, rotating.
 
 use bytes::Bytes;
+use sealpost_core::audit::Action;
 use sealpost_core::id::TenantNo;
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState, RotateRefused};
 use sealpost_core::secret::Secret;
@@ -46,13 +47,21 @@ impl App {
     }
 
     /// The next key signs from now on, a fresh one is published as next, the present one retires.
-    pub async fn rotate_keys(&self, tenant: TenantNo, at_once: bool) -> Result<KeyRing, KeyRefused> {
+    pub async fn rotate_keys(
+        &self,
+        tenant: TenantNo,
+        at_once: bool,
+        who: &str,
+    ) -> Result<KeyRing, KeyRefused> {
         let entry = self.tenant(tenant).await?;
         for _ in 0..ROTATE_TRIES {
             let keys = entry.keys();
             let fresh = new_key(self.clock.as_ref(), KeyState::Next);
             let ring = keys.ring.rotated(fresh, self.clock.now(), self.config.publish_ahead, at_once)?;
-            let stored = self.store.put_keys(tenant, ring.clone(), keys.version).await?;
+            let stored = self
+                .store
+                .put_keys(tenant, ring.clone(), keys.version, self.by(who, Action::RotateKeys))
+                .await?;
             self.registry.refresh(&entry).await?;
             if stored {
                 return Ok(ring);

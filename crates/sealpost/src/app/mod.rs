@@ -21,6 +21,7 @@ pub mod webhooks;
 
 use std::sync::Arc;
 
+use sealpost_core::audit::{Action, By};
 use sealpost_core::event::Event;
 use sealpost_core::id::TenantNo;
 use sealpost_core::payload::Payload;
@@ -107,6 +108,11 @@ impl App {
     /// Asks the DNS for what proves a domain; without it no domain can be verified.
     pub fn with_txt(self, txt: TxtLookup) -> Self {
         Self { txt, ..self }
+    }
+
+    /// For the audit log: who does what now.
+    pub(super) fn by(&self, who: &str, action: Action) -> By {
+        By::new(who, action, self.clock.now())
     }
 
     /// A tenant that must exist, because a credential or a row named it.

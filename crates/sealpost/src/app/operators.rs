@@ -1,6 +1,7 @@
 //! Operators: keys of whoever manages the installation. They open no tenant's data; a tenant's keys open nothing of
 //! theirs.
 
+use sealpost_core::audit::Action;
 use sealpost_core::id::OperatorId;
 use sealpost_core::limits as bound;
 use sealpost_core::secret::Secret;
@@ -40,6 +41,7 @@ impl App {
         &self,
         name: &str,
         expires_at: Option<Timestamp>,
+        who: &str,
     ) -> Result<NewOperator, OperatorRefused> {
         if name.is_empty() || name.len() > bound::CLIENT_NAME_BYTES {
             return Err(OperatorRefused::Name);
@@ -53,7 +55,9 @@ impl App {
             created_at: now,
             expires_at,
         };
-        self.store.create_operator(operator.clone()).await?;
+        // It is the log of tenant `default` that holds the entry.
+        self.default_tenant().await?;
+        self.store.create_operator(operator.clone(), self.by(who, Action::CreateOperator)).await?;
         Ok(NewOperator { operator, key: Secret::new(key) })
     }
 }

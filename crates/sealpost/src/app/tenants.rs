@@ -1,5 +1,6 @@
 //! Tenants: the one that is there from the start, and those an operator adds.
 
+use sealpost_core::audit::Action;
 use sealpost_core::id::{TenantId, TenantNo};
 use sealpost_core::limits as bound;
 use sealpost_core::tenant::{DEFAULT_TENANT, Retention, Subdomain, Tenant};
@@ -11,6 +12,8 @@ use super::App;
 use super::erasures::EraseWhat;
 use super::keys::new_key;
 
+/// For the audit log: what the installation does by itself.
+pub const INSTALLATION: &str = "sealpost";
 /// 9999-12-31, the last day that a timestamp can be written of.
 const END_OF_TIME_MS: i64 = 253_402_300_799_999;
 
@@ -34,6 +37,7 @@ impl App {
         name: &str,
         subdomain: Subdomain,
         retention: Retention,
+        who: &str,
     ) -> Result<Tenant, TenantRefused> {
         if name.is_empty() || name.len() > bound::TENANT_NAME_BYTES {
             return Err(TenantRefused::Name);
@@ -50,7 +54,8 @@ impl App {
                 new_key(self.clock.as_ref(), sealpost_core::key_ring::KeyState::Next),
             ],
         };
-        self.store.create_tenant(new).await?.ok_or(TenantRefused::Taken(subdomain))
+        let by = self.by(who, Action::CreateTenant);
+        self.store.create_tenant(new, by).await?.ok_or(TenantRefused::Taken(subdomain))
     }
 
     pub async fn tenant_by_id(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
@@ -64,12 +69,11 @@ impl App {
             return Err(TenantRefused::Default);
         }
         let entry = self.tenant(tenant.no).await?;
-        let now = self.clock.now();
         let _alone = entry.changing.lock().await;
-        self.store.delete_tenant(tenant.no, now).await?.ok_or(TenantRefused::NotFound)?;
+        let by = self.by(who, Action::DeleteTenant);
+        self.store.delete_tenant(tenant.no, by).await?.ok_or(TenantRefused::NotFound)?;
         self.clients.forget();
         self.domains.forget(tenant.no);
-        self.store.audit(tenant.no, who.into(), "delete tenant".into(), tenant.id.to_string(), now).await?;
         let targets = entry.targets();
         self.registry.refresh_after_change(&entry).await?;
         for target in targets {
@@ -96,7 +100,7 @@ impl App {
         }
         let subdomain =
             DEFAULT_TENANT.parse().map_err(|_| StoreError::Corrupt { what: "default tenant name" })?;
-        match self.create_tenant(DEFAULT_TENANT, subdomain, Retention::default()).await {
+        match self.create_tenant(DEFAULT_TENANT, subdomain, Retention::default(), INSTALLATION).await {
             Ok(tenant) => Ok(tenant),
             Err(TenantRefused::Store(error)) => Err(error),
             Err(_) => Err(StoreError::Corrupt { what: "default tenant" }),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use sealpost_core::audit::Action;
 use sealpost_core::id::ClientId;
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
 use sealpost_core::role::Roles;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use super::App;
 use super::clients::hash;
 use super::keys::new_key;
+use super::tenants::INSTALLATION;
 
 /// A token's life, and how long a retired key is still known for the last ones it signed.
 pub const LIFETIME_S: i64 = 86_400;
@@ -245,15 +247,15 @@ impl App {
         if ring.current().is_some() {
             return Ok(self.tokens.put(ring));
         }
-        self.rotate_token_keys().await
+        self.rotate_token_keys(INSTALLATION).await
     }
 
     /// A fresh key signs from now on; tokens of the one before stay good for the rest of their life.
-    pub async fn rotate_token_keys(&self) -> Result<Arc<KeyRing>, StoreError> {
+    pub async fn rotate_token_keys(&self, who: &str) -> Result<Arc<KeyRing>, StoreError> {
         let now = self.clock.now();
         let forget = Timestamp::from_millis(now.millis() - (LIFETIME_S + SKEW_S) * 1000);
         let fresh = new_key(self.clock.as_ref(), KeyState::Current);
-        self.store.add_token_key(fresh, now, forget).await?;
+        self.store.add_token_key(fresh, forget, self.by(who, Action::RotateTokenKeys)).await?;
         let ring = self.store.token_keys().await?;
         Ok(self.tokens.put(ring))
     }

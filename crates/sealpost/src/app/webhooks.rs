@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealpost_core::audit::{Action, By};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{TenantNo, WebhookId};
@@ -50,6 +51,7 @@ impl App {
         dialect: Dialect,
         input: WebhookInput,
         settings: WebhookSettings,
+        who: &str,
     ) -> Result<Webhook, WebhookRefused> {
         let entry = self.tenant(tenant).await?;
         known_types(&entry, &input.subscription)?;
@@ -70,7 +72,8 @@ impl App {
             secrets,
             created_at: now,
         };
-        let webhook = self.store.create_webhook(new).await?.ok_or(WebhookRefused::TooMany)?;
+        let by = self.by(who, Action::CreateWebhook);
+        let webhook = self.store.create_webhook(new, by).await?.ok_or(WebhookRefused::TooMany)?;
         self.registry.refresh_after_change(&entry).await?;
         Ok(webhook)
     }
@@ -103,6 +106,7 @@ impl App {
         id: WebhookId,
         dialect: Dialect,
         input: WebhookInput,
+        who: &str,
     ) -> Result<Webhook, WebhookRefused> {
         let entry = self.tenant(tenant).await?;
         if self.webhook(tenant, id).await?.dialect != dialect {
@@ -115,7 +119,7 @@ impl App {
             disabled: Some(input.disabled),
             ..WebhookChange::default()
         };
-        self.change(&entry, id, change).await
+        self.change(&entry, id, change, self.by(who, Action::ChangeWebhook)).await
     }
 
     /// Replaces settings and owner's headers by what `decide` makes of the webhook as it is.
@@ -123,6 +127,7 @@ impl App {
         &self,
         tenant: TenantNo,
         id: WebhookId,
+        who: &str,
         decide: impl FnOnce(&Webhook) -> Result<(WebhookSettings, Vec<(String, Secret<String>)>), E>,
     ) -> Result<Webhook, E> {
         let entry = self.tenant(tenant).await.map_err(WebhookRefused::from)?;
@@ -132,7 +137,7 @@ impl App {
         let secrets = WebhookSecrets { headers, ..before.secrets };
         let change =
             WebhookChange { settings: Some(settings), secrets: Some(secrets), ..WebhookChange::default() };
-        Ok(self.change(&entry, id, change).await?)
+        Ok(self.change(&entry, id, change, self.by(who, Action::ChangeSettings)).await?)
     }
 
     /// The newest Standard Webhooks secret; the reading is audited first.
@@ -143,9 +148,8 @@ impl App {
         who: &str,
     ) -> Result<Secret<[u8; 32]>, WebhookRefused> {
         let webhook = self.webhook(tenant, id).await?;
-        let now = self.clock.now();
-        self.store.audit(tenant, who.into(), "read secret".into(), id.to_string(), now).await?;
-        let newest = webhook.secrets.signing_at(now).next().cloned();
+        self.store.audit(tenant, self.by(who, Action::ReadSecret), id.to_string()).await?;
+        let newest = webhook.secrets.signing_at(self.clock.now()).next().cloned();
         newest.ok_or(WebhookRefused::Store(StoreError::Corrupt { what: "webhook without a secret" }))
     }
 
@@ -162,8 +166,8 @@ impl App {
         let mut secrets = self.webhook(tenant, id).await?.secrets;
         let (now, fresh) = (self.clock.now(), self.clock.bytes32());
         secrets.rotate_signing(fresh, now + overlap);
-        self.change(&entry, id, WebhookChange { secrets: Some(secrets), ..WebhookChange::default() }).await?;
-        self.store.audit(tenant, who.into(), "rotate secret".into(), id.to_string(), now).await?;
+        let change = WebhookChange { secrets: Some(secrets), ..WebhookChange::default() };
+        self.change(&entry, id, change, self.by(who, Action::RotateSecret)).await?;
         Ok((Secret::new(fresh), now + overlap))
     }
 
@@ -172,13 +176,15 @@ impl App {
         tenant: TenantNo,
         id: WebhookId,
         dialect: Dialect,
+        who: &str,
     ) -> Result<(), WebhookRefused> {
         let entry = self.tenant(tenant).await?;
         if self.webhook(tenant, id).await?.dialect != dialect {
             return Err(WebhookRefused::NotFound);
         }
         let target = entry.target_by_id(id);
-        self.store.delete_webhook(tenant, id, self.clock.now()).await?.ok_or(WebhookRefused::NotFound)?;
+        let by = self.by(who, Action::DeleteWebhook);
+        self.store.delete_webhook(tenant, id, by).await?.ok_or(WebhookRefused::NotFound)?;
         self.registry.refresh_after_change(&entry).await?;
         if let Some(target) = target {
             self.silence(&target).await?;
@@ -198,9 +204,9 @@ impl App {
         entry: &Arc<TenantEntry>,
         id: WebhookId,
         change: WebhookChange,
+        by: By,
     ) -> Result<Webhook, WebhookRefused> {
-        let now = self.clock.now();
-        let changed = self.store.change_webhook(entry.tenant.no, id, change, now).await?;
+        let changed = self.store.change_webhook(entry.tenant.no, id, change, by).await?;
         let webhook = changed.ok_or(WebhookRefused::NotFound)?;
         self.registry.refresh_after_change(entry).await?;
         if let Some(target) = entry.target_by_id(id) {

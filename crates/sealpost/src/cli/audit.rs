@@ -10,6 +10,9 @@ use super::output::{self, OutputArgs};
 use super::{StoreArgs, admin};
 use crate::app::admin::{AdminAnswer, AdminCall, AuditView};
 
+/// Characters of a change in the table.
+const CHANGE_SHOWN: usize = 100;
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Changes of the installation itself (operators, token keys) stand in the log of tenant `default`."
@@ -56,7 +59,22 @@ fn table(entries: &[AuditView]) -> String {
             output::safe(&entry.who).into_owned(),
             output::safe(&entry.what).into_owned(),
             output::safe(&entry.object).into_owned(),
+            output::safe(&change(entry)).into_owned(),
         ]
     });
-    output::table(&["id", "time", "who", "what", "object"], rows)
+    output::table(&["id", "time", "who", "what", "object", "change"], rows)
+}
+
+/// `--json` has both sides whole.
+fn change(entry: &AuditView) -> String {
+    let text = match (&entry.before, &entry.after) {
+        (None, None) => return String::new(),
+        (None, Some(after)) => after.to_string(),
+        (Some(before), None) => format!("was {before}"),
+        (Some(before), Some(after)) => format!("{before} -> {after}"),
+    };
+    if text.chars().count() <= CHANGE_SHOWN {
+        return text;
+    }
+    text.chars().take(CHANGE_SHOWN - 1).chain(['…']).collect()
 }

@@ -12,6 +12,7 @@ use sealpost_core::secret::Secret;
 use super::ServeError;
 use crate::app::App;
 use crate::app::clients::ClientRefused;
+use crate::app::tenants::INSTALLATION;
 
 const NAME: &str = "first admin key";
 
@@ -26,7 +27,7 @@ pub(super) async fn ensure(
     let clients = app.store.clients(tenant).await?;
     if begun.exists() {
         for unseen in clients.iter().filter(|client| client.name == NAME) {
-            app.delete_client(tenant, unseen.id).await?;
+            app.delete_client(tenant, unseen.id, INSTALLATION).await?;
         }
     } else if !clients.is_empty() {
         return Ok(None);
@@ -35,9 +36,11 @@ pub(super) async fn ensure(
     let _leftover = fs::remove_file(&begun);
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun).map_err(failed)?;
     let new =
-        app.create_client(tenant, NAME, Role::Admin, None, None).await.map_err(|refused| match refused {
-            ClientRefused::Store(error) => ServeError::Store(error),
-            other => ServeError::FirstKey { path: file.to_owned(), why: other.to_string() },
+        app.create_client(tenant, NAME, Role::Admin, None, None, INSTALLATION).await.map_err(|refused| {
+            match refused {
+                ClientRefused::Store(error) => ServeError::Store(error),
+                other => ServeError::FirstKey { path: file.to_owned(), why: other.to_string() },
+            }
         })?;
     let mut keep = || {
         out.write_all(new.key.reveal().as_bytes())?;

@@ -40,8 +40,9 @@ async fn world(names: &Names) -> World {
 
 /// Another tenant and an administrator's key of it.
 async fn tenant(world: &World, name: &str) -> (TenantNo, String) {
-    let made = world.app.create_tenant(name, name.parse().unwrap(), Retention::default()).await.unwrap();
-    let key = world.app.create_client(made.no, "admin", Role::Admin, None, None).await.unwrap();
+    let made =
+        world.app.create_tenant(name, name.parse().unwrap(), Retention::default(), "test").await.unwrap();
+    let key = world.app.create_client(made.no, "admin", Role::Admin, None, None, "test").await.unwrap();
     (made.no, key.key.reveal().clone())
 }
 

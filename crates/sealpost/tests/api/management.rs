@@ -170,7 +170,7 @@ async fn only_an_operator_manages_and_an_operator_does_nothing_else() {
     let world = World::new().await;
     let operator = world.operator().await;
     let admin = world.key(Role::Admin, None).await;
-    let expired = world.app.create_operator("old", Some(world.app.clock.wall())).await.unwrap();
+    let expired = world.app.create_operator("old", Some(world.app.clock.wall()), "test").await.unwrap();
     let mut said = Said::default();
     said.note("admin", &world.call(get("/v1/tenants").by(&admin)).await);
     said.note("expired", &world.call(get("/v1/tenants").by(expired.key.reveal())).await);

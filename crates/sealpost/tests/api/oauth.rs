@@ -20,7 +20,7 @@ struct Client {
 }
 
 async fn client(world: &World, role: Role) -> Client {
-    let made = world.app.create_client(world.tenant, "c", role, None, None).await.unwrap();
+    let made = world.app.create_client(world.tenant, "c", role, None, None, "test").await.unwrap();
     Client { id: made.client.id, secret: made.key.reveal().clone() }
 }
 
@@ -172,7 +172,7 @@ async fn a_token_ends_with_its_time_and_with_its_client() {
     let (first, second) = (token(&world, &one).await, token(&world, &two).await);
     assert_eq!((opens(&world, &first).await, opens(&world, &second).await), (200, 200));
     // Looked at before or not makes no difference.
-    world.app.delete_client(world.tenant, one.id).await.unwrap();
+    world.app.delete_client(world.tenant, one.id, "test").await.unwrap();
     assert_eq!((opens(&world, &first).await, opens(&world, &second).await), (401, 200));
     assert_eq!(world.call(asks(&one)).await.status, 401);
     world.clock.advance(Duration::from_secs(86_399));
@@ -181,7 +181,8 @@ async fn a_token_ends_with_its_time_and_with_its_client() {
     assert_eq!(opens(&world, &second).await, 401);
 
     let until = world.app.clock.wall() + Duration::from_secs(60);
-    let short = world.app.create_client(world.tenant, "c", Role::Issuer, None, Some(until)).await.unwrap();
+    let short =
+        world.app.create_client(world.tenant, "c", Role::Issuer, None, Some(until), "test").await.unwrap();
     let short = Client { id: short.client.id, secret: short.key.reveal().clone() };
     assert_eq!(world.call(asks(&short)).await.json()["expires_in"], 60, "no token outlives its client");
 }
@@ -198,7 +199,7 @@ async fn after_a_rotation_both_keys_are_known_until_the_last_token_has_ended() {
     };
     let old = kids().await;
     world.clock.advance(Duration::from_secs(60));
-    world.app.rotate_token_keys().await.unwrap();
+    world.app.rotate_token_keys("test").await.unwrap();
     let after = token(&world, &issuer).await;
     assert_ne!(part(&after, 0)["kid"], part(&before, 0)["kid"]);
     assert_eq!((opens(&world, &before).await, opens(&world, &after).await), (200, 200));
@@ -211,8 +212,9 @@ async fn after_a_rotation_both_keys_are_known_until_the_last_token_has_ended() {
 #[tokio::test]
 async fn a_token_is_for_its_tenant_at_its_tenants_host() {
     let world = World::with(Some("posts.example"), 0).await;
-    let acme = world.app.create_tenant("acme", "acme".parse().unwrap(), Default::default()).await.unwrap();
-    let made = world.app.create_client(acme.no, "c", Role::Admin, None, None).await.unwrap();
+    let acme =
+        world.app.create_tenant("acme", "acme".parse().unwrap(), Default::default(), "test").await.unwrap();
+    let made = world.app.create_client(acme.no, "c", Role::Admin, None, None, "test").await.unwrap();
     let acme = Client { id: made.client.id, secret: made.key.reveal().clone() };
     let at = |call: Call, host: &str| call.header("host", host);
     let answer = world.call(at(asks(&acme), "acme.posts.example")).await;

@@ -95,13 +95,14 @@ impl World {
 
     /// A fresh API key of tenant `default`.
     pub(crate) async fn key(&self, role: Role, webhook: Option<WebhookId>) -> String {
-        let made = self.app.create_client(self.tenant, role.as_str(), role, webhook, None).await.unwrap();
+        let made =
+            self.app.create_client(self.tenant, role.as_str(), role, webhook, None, "test").await.unwrap();
         made.key.reveal().clone()
     }
 
     /// A fresh operator's key.
     pub(crate) async fn operator(&self) -> String {
-        self.app.create_operator("ops", None).await.unwrap().key.reveal().clone()
+        self.app.create_operator("ops", None, "test").await.unwrap().key.reveal().clone()
     }
 
     /// So that what is made next is newer.
@@ -148,8 +149,10 @@ impl World {
             disabled: false,
         };
         self.tick();
-        let made =
-            self.app.create_webhook(self.tenant, Dialect::Truvera, input, WebhookSettings::default()).await;
+        let made = self
+            .app
+            .create_webhook(self.tenant, Dialect::Truvera, input, WebhookSettings::default(), "test")
+            .await;
         made.unwrap()
     }
 

@@ -92,8 +92,8 @@ async fn what_is_another_tenants_answers_as_what_is_not_there() {
     let event = world.publish(json!({"type": "did_create", "payload": {"did": "d"}})).await;
     let delivery = world.newest_delivery("limit=1").await;
     world.call(post("/v1/webhooks/event-types", json!({"name": "ours.only"}))).await;
-    let other = world.app.create_tenant("b", "b".parse().unwrap(), Default::default()).await.unwrap();
-    let stranger = world.app.create_client(other.no, "a", Role::Admin, None, None).await.unwrap();
+    let other = world.app.create_tenant("b", "b".parse().unwrap(), Default::default(), "test").await.unwrap();
+    let stranger = world.app.create_client(other.no, "a", Role::Admin, None, None, "test").await.unwrap();
     let stranger = stranger.key.reveal();
     let state = async || {
         let mut state = Vec::new();

@@ -16,7 +16,8 @@ fn at(host: &str, call: Call) -> Call {
 async fn a_key_is_a_bearer_and_ends_when_it_expires_or_is_deleted() {
     let world = World::new().await;
     let expires = world.app.clock.now() + Duration::from_secs(60);
-    let made = world.app.create_client(world.tenant, "ci", Role::Issuer, None, Some(expires)).await.unwrap();
+    let made =
+        world.app.create_client(world.tenant, "ci", Role::Issuer, None, Some(expires), "test").await.unwrap();
     let key = made.key.reveal();
     let status = async |call: Call| world.call(call).await.status;
     assert_eq!(status(get("/v1/webhooks").by(key)).await, 200);
@@ -32,10 +33,10 @@ async fn a_key_is_a_bearer_and_ends_when_it_expires_or_is_deleted() {
     world.clock.advance(Duration::from_secs(60));
     assert_eq!(status(get("/v1/webhooks").by(key)).await, 401);
 
-    let made = world.app.create_client(world.tenant, "cd", Role::Issuer, None, None).await.unwrap();
+    let made = world.app.create_client(world.tenant, "cd", Role::Issuer, None, None, "test").await.unwrap();
     let key = made.key.reveal();
     assert_eq!(status(get("/v1/webhooks").by(key)).await, 200);
-    world.app.delete_client(world.tenant, made.client.id).await.unwrap();
+    world.app.delete_client(world.tenant, made.client.id, "test").await.unwrap();
     assert_eq!(status(get("/v1/webhooks").by(key)).await, 401);
 }
 
@@ -57,8 +58,9 @@ async fn without_a_base_domain_every_host_is_tenant_default() {
 #[tokio::test]
 async fn a_host_below_the_base_domain_and_the_key_must_agree() {
     let world = World::with(Some("posts.example"), 0).await;
-    let acme = world.app.create_tenant("Acme", "acme".parse().unwrap(), Retention::default()).await.unwrap();
-    let acme_key = world.app.create_client(acme.no, "admin", Role::Admin, None, None).await.unwrap();
+    let acme =
+        world.app.create_tenant("Acme", "acme".parse().unwrap(), Retention::default(), "test").await.unwrap();
+    let acme_key = world.app.create_client(acme.no, "admin", Role::Admin, None, None, "test").await.unwrap();
     let acme_key = acme_key.key.reveal();
     let mut said = Said::default();
     for host in [
@@ -101,8 +103,9 @@ async fn tenants_do_not_see_each_other() {
     let webhook = world.webhook(&["did_create"]).await;
     let event = world.publish(json!({"type": "did_create", "payload": {}})).await;
     let delivery = world.newest_delivery("").await;
-    let acme = world.app.create_tenant("Acme", "acme".parse().unwrap(), Retention::default()).await.unwrap();
-    let other = world.app.create_client(acme.no, "admin", Role::Admin, None, None).await.unwrap();
+    let acme =
+        world.app.create_tenant("Acme", "acme".parse().unwrap(), Retention::default(), "test").await.unwrap();
+    let other = world.app.create_client(acme.no, "admin", Role::Admin, None, None, "test").await.unwrap();
     let other = other.key.reveal();
     for path in [
         format!("/v1/webhooks/{webhook}"),

@@ -64,7 +64,7 @@ async fn nothing_is_sent_after_a_disable_was_acknowledged() {
     service.until("it is flowing", async |s| s.out.requests().len() > 50).await;
     let began = Instant::now();
     let off = input("https://a.example.com/", &["did_create"], true);
-    service.app.replace_webhook(service.tenant, webhook.id, Dialect::Mattr, off).await.unwrap();
+    service.app.replace_webhook(service.tenant, webhook.id, Dialect::Mattr, off, "test").await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(2));
     let at_ack = service.out.requests().len();
     assert!(at_ack < 3000, "there was a backlog left to stop");
@@ -78,7 +78,7 @@ async fn nothing_is_sent_after_a_disable_was_acknowledged() {
     assert_eq!(service.count(Status::Pending).await, 0);
     // Enabled again, the old backlog stays cancelled and new events arrive.
     let on = input("https://a.example.com/", &["did_create"], false);
-    service.app.replace_webhook(service.tenant, webhook.id, Dialect::Mattr, on).await.unwrap();
+    service.app.replace_webhook(service.tenant, webhook.id, Dialect::Mattr, on, "test").await.unwrap();
     service.publish("did_create", "{}").await;
     service.until("the new one arrives", async |s| s.out.requests().len() == at_ack + 1).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -94,7 +94,7 @@ async fn after_a_change_of_url_only_the_new_one_is_called() {
     service.publish_many("did_create", 2000).await;
     service.until("it is flowing", async |s| s.out.requests().len() > 50).await;
     let moved = input("https://new.example.com/", &["did_create"], false);
-    service.app.replace_webhook(service.tenant, webhook.id, Dialect::Mattr, moved).await.unwrap();
+    service.app.replace_webhook(service.tenant, webhook.id, Dialect::Mattr, moved, "test").await.unwrap();
     let old_at_ack = service.out.requests().iter().filter(|r| r.host == "old.example.com").count();
     service.until("all arrived", async |s| s.out.requests().len() >= 2000).await;
     let requests = service.out.requests();
@@ -110,7 +110,11 @@ async fn after_a_change_of_url_only_the_new_one_is_called() {
 async fn events_for_a_disabled_webhook_are_visible_as_cancelled() {
     let service = Service::start(Scripted::answering([200])).await;
     let off = input("https://a.example.com/", &["did_create"], true);
-    service.app.create_webhook(service.tenant, Dialect::Mattr, off, Default::default()).await.unwrap();
+    service
+        .app
+        .create_webhook(service.tenant, Dialect::Mattr, off, Default::default(), "test")
+        .await
+        .unwrap();
     let event = service.publish("did_create", "{}").await;
     assert_eq!(event.deliveries, 1);
     assert_eq!(service.timeline(event.id).await, "cancelled (webhook_disabled)\n");
@@ -125,7 +129,7 @@ async fn bulk_redelivery_sends_each_once_more() {
     service.publish_many("did_create", 120).await;
     service.until_count(Status::Delivered, 120).await;
     let filter = sealpost_store::history::BulkFilter { from: None, to: None, status: None };
-    let answer = service.app.redeliver_all(service.tenant, webhook.id, filter, false).await.unwrap();
+    let answer = service.app.redeliver_all(service.tenant, webhook.id, filter, false, "test").await.unwrap();
     assert!(
         matches!(answer, sealpost_store::history::BulkRedelivery::Counted { count: 120, .. }),
         "{answer:?}"

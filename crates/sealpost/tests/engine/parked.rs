@@ -43,7 +43,7 @@ async fn a_cancelled_or_erased_one_ends_at_once_and_is_never_sent() {
     let (service, events) = parked().await;
     let (id, _) = delivery(&service, events[0]).await;
     let by_hand = State::Cancelled(CancelReason::ByHand);
-    assert_eq!(service.app.cancel(service.tenant, id).await.unwrap(), Some(by_hand));
+    assert_eq!(service.app.cancel(service.tenant, id, "test").await.unwrap(), Some(by_hand));
 
     let erased = EraseWhat::Events(vec![events[1]]);
     service.app.erase(service.tenant, erased, "test").await.unwrap();
@@ -59,7 +59,7 @@ async fn disabling_takes_it_back_before_it_is_acknowledged() {
     let webhook = service.app.webhooks(service.tenant, None, PageRequest { limit: 1, after: None });
     let id = webhook.await.unwrap().rows[0].id;
     let off = input(URL, &["did_create"], true);
-    service.app.replace_webhook(service.tenant, id, Dialect::Mattr, off).await.unwrap();
+    service.app.replace_webhook(service.tenant, id, Dialect::Mattr, off, "test").await.unwrap();
     assert_eq!(service.count(Status::Cancelled).await, 4);
     assert_eq!(service.count(Status::Pending).await, SLOTS, "what was begun may end");
     service.stop().await;

@@ -105,7 +105,10 @@ impl Service {
         dialect: Dialect,
         settings: WebhookSettings,
     ) -> Webhook {
-        self.app.create_webhook(self.tenant, dialect, input(url, types, false), settings).await.unwrap()
+        self.app
+            .create_webhook(self.tenant, dialect, input(url, types, false), settings, "test")
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn publish(&self, event_type: &str, payload: &str) -> AcceptedEvent {

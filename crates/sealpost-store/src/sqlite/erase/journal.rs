@@ -47,7 +47,7 @@ impl Entry {
             ErasureScope::Subject(hash) => Scope::Subject(hex(hash)),
             ErasureScope::Range { from, to } => Scope::Range { from: from.millis(), to: to.millis() },
         };
-        Self { id: erasure.id, tenant, at: erasure.now.millis(), scope }
+        Self { id: erasure.id, tenant, at: erasure.by.at.millis(), scope }
     }
 
     pub(in crate::sqlite) fn scope(&self) -> Result<ErasureScope, StoreError> {
@@ -175,11 +175,17 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
     use expect_test::expect;
+    use sealpost_core::audit::{Action, By};
     use sealpost_core::id::TenantNo;
 
     fn entry(n: u8, scope: ErasureScope) -> Entry {
         let now = Timestamp::from_millis(1000 + i64::from(n));
-        let erasure = Erasure { id: ErasureId::from_bytes([n; 16]), tenant: TenantNo(1), scope, now };
+        let erasure = Erasure {
+            id: ErasureId::from_bytes([n; 16]),
+            tenant: TenantNo(1),
+            scope,
+            by: By::new("client 1", Action::ErasePayloads, now),
+        };
         Entry::new(&erasure, TenantId::from_bytes([9; 16]))
     }
 

@@ -3,14 +3,18 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
 
+use sealpost_core::audit::By;
 use sealpost_core::delivery::{State, Status};
 use sealpost_core::id::{DeliveryId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::time::Timestamp;
 
 use super::STEP;
+use crate::audit::Change;
 use crate::history::{BulkFilter, BulkRedelivery, Redelivered};
+use crate::sqlite::audit as log;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::listing::{self, List, Table};
 use crate::sqlite::rows::{shown_state, state};
@@ -66,7 +70,7 @@ pub(super) fn one(
     tenant: TenantNo,
     source: DeliveryId,
     new: DeliveryId,
-    now: Timestamp,
+    by: &By,
 ) -> Result<Redelivered, WriteError> {
     let found = conn
         .prepare_cached(
@@ -91,7 +95,9 @@ pub(super) fn one(
         return Ok(Redelivered::WebhookUnavailable);
     }
     let lane = LaneNo::ordinary(WebhookNo(webhook));
-    insert(conn, ctx, &Again { id: new, event, webhook, lane, lane_epoch, job: None }, now)?;
+    insert(conn, ctx, &Again { id: new, event, webhook, lane, lane_epoch, job: None }, by.at)?;
+    let change = Change::made(json!({"delivery": new}));
+    log::insert(conn, tenant, by, &source.to_string(), &change)?;
     Ok(Redelivered::Created { id: new, lane })
 }
 
@@ -200,7 +206,13 @@ impl Count {
     }
 
     /// Stores the job, unless the webhook was disabled since.
-    pub(super) fn make_job(&self, conn: &Connection) -> Result<BulkRedelivery, WriteError> {
+    pub(super) fn make_job(
+        &self,
+        conn: &Connection,
+        tenant: TenantNo,
+        webhook: WebhookId,
+        by: &By,
+    ) -> Result<BulkRedelivery, WriteError> {
         let still: bool = conn
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM webhook
@@ -226,6 +238,12 @@ impl Count {
                 self.events.len() as i64,
             ))?;
         }
+        let Chosen { from, to, status } = self.chosen;
+        let time = |millis: Option<i64>| millis.map(Timestamp::from_millis);
+        let status = status.and_then(Status::from_code).map(Status::as_str);
+        let chosen =
+            json!({"from": time(from), "to": time(to), "status": status, "count": self.events.len()});
+        log::insert(conn, tenant, by, &webhook.to_string(), &Change::made(chosen))?;
         Ok(self.answer())
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::inbox::Inbox;
 use crate::queue::Next;
 use crate::registry::Registry;
-use crate::sqlite::testing::{Fixture, at, claimed, event, settlement, waiting};
+use crate::sqlite::testing::{Fixture, at, by, claimed, event, settlement, waiting};
 
 const DELIVERED: Next = Next::End(State::Delivered);
 const FAILED: Next = Next::End(State::Failed(FailReason::AttemptsExhausted));
@@ -111,7 +111,7 @@ async fn cancelling_ends_what_waits_and_marks_what_is_in_flight() {
     let tickets = fixture.accept(vec![event(vec![one, two, three])]).await.remove(0).claims;
     let by_hand = State::Cancelled(CancelReason::ByHand);
     let cancel =
-        async |tenant, id| fixture.store.cancel(tenant, id, CancelReason::ByHand, at(1)).await.unwrap();
+        async |tenant, id| fixture.store.cancel(tenant, id, CancelReason::ByHand, by(at(1))).await.unwrap();
     assert_eq!(cancel(TenantNo(99), ids[0]).await, None);
     assert_eq!(cancel(fixture.tenant, ids[0]).await, Some(by_hand));
     assert_eq!(cancel(fixture.tenant, ids[1]).await, Some(State::Pending));

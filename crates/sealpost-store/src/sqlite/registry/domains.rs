@@ -3,24 +3,21 @@
 
 use rusqlite::{Connection, Row};
 
+use sealpost_core::audit::By;
 use sealpost_core::domain::{CustomDomain, DisplayName, DomainFacts, DomainName, LogoUrl};
 use sealpost_core::id::{TenantNo, VerificationToken};
 use sealpost_core::time::Timestamp;
 
+use crate::audit::{self, Change};
 use crate::error::StoreError;
 use crate::registry::{ReplacedDomain, VerifiedDomain};
 use crate::sqlite::SqliteStore;
-use crate::sqlite::history::insert_audit;
+use crate::sqlite::audit as log;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 
 impl SqliteStore {
-    pub(super) async fn insert_domain(
-        &self,
-        new: CustomDomain,
-        who: String,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn insert_domain(&self, new: CustomDomain, by: By) -> Result<bool, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
             let inserted = conn
                 .prepare_cached(
@@ -36,7 +33,8 @@ impl SqliteStore {
                     new.verified_at.map(Timestamp::millis),
                 ))?;
             if inserted > 0 {
-                insert_audit(conn, new.tenant, &who, "create domain", new.facts.domain.as_str(), now)?;
+                let change = Change::made(audit::domain(&new));
+                log::insert(conn, new.tenant, &by, new.facts.domain.as_str(), &change)?;
             }
             Ok(inserted > 0)
         };
@@ -52,8 +50,7 @@ impl SqliteStore {
         tenant: TenantNo,
         facts: DomainFacts,
         fresh: VerificationToken,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<ReplacedDomain>, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
             let Some(before) = find(conn, tenant)? else { return Ok(None) };
@@ -74,7 +71,8 @@ impl SqliteStore {
                 after.token.bytes(),
                 after.verified_at.map(Timestamp::millis),
             ))?;
-            insert_audit(conn, tenant, &who, "change domain", facts.domain.as_str(), now)?;
+            let change = Change::between(&audit::domain(&before), &audit::domain(&after));
+            log::insert(conn, tenant, &by, facts.domain.as_str(), &change)?;
             Ok(Some(ReplacedDomain { before, after }))
         };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await
@@ -83,13 +81,12 @@ impl SqliteStore {
     pub(super) async fn remove_domain(
         &self,
         tenant: TenantNo,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<CustomDomain>, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
             let Some(last) = find(conn, tenant)? else { return Ok(None) };
             conn.prepare_cached("DELETE FROM custom_domain WHERE tenant = ?1")?.execute([tenant.0])?;
-            insert_audit(conn, tenant, &who, "delete domain", last.facts.domain.as_str(), now)?;
+            log::insert(conn, tenant, &by, last.facts.domain.as_str(), &Change::gone(audit::domain(&last)))?;
             Ok(Some(last))
         };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await
@@ -99,8 +96,7 @@ impl SqliteStore {
         &self,
         tenant: TenantNo,
         token: VerificationToken,
-        who: String,
-        now: Timestamp,
+        by: By,
     ) -> Result<VerifiedDomain, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
             let found = find(conn, tenant)?.filter(|domain| domain.token == token);
@@ -112,12 +108,14 @@ impl SqliteStore {
                 .prepare_cached(
                     "UPDATE OR IGNORE custom_domain SET verified_at = ?2 WHERE tenant = ?1 AND verified_at IS NULL",
                 )?
-                .execute((tenant.0, now.millis()))?;
+                .execute((tenant.0, by.at.millis()))?;
             if marked == 0 {
                 return Ok(VerifiedDomain::Taken);
             }
-            insert_audit(conn, tenant, &who, "verify domain", domain.facts.domain.as_str(), now)?;
-            domain.verified_at = Some(now);
+            let before = audit::domain(&domain);
+            domain.verified_at = Some(by.at);
+            let change = Change::between(&before, &audit::domain(&domain));
+            log::insert(conn, tenant, &by, domain.facts.domain.as_str(), &change)?;
             Ok(VerifiedDomain::Verified(domain))
         };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await

@@ -2,19 +2,22 @@
 
 use rusqlite::{Connection, Row};
 
+use sealpost_core::audit::By;
 use sealpost_core::id::OperatorId;
 use sealpost_core::time::Timestamp;
 
+use crate::audit::{self, Change};
 use crate::error::StoreError;
 use crate::registry::Operator;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 
 const COLUMNS: &str = "id, name, key_hash, created_at, expires_at";
 
 impl SqliteStore {
-    pub(super) async fn insert_operator(&self, operator: Operator) -> Result<(), StoreError> {
+    pub(super) async fn insert_operator(&self, operator: Operator, by: By) -> Result<(), StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
             conn.prepare_cached(&format!("INSERT INTO operator ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5)"))?
                 .execute((
@@ -24,16 +27,24 @@ impl SqliteStore {
                     operator.created_at.millis(),
                     operator.expires_at.map(Timestamp::millis),
                 ))?;
-            Ok(())
+            let change = Change::made(audit::operator(&operator));
+            log::insert_for_installation(conn, &by, &operator.id.to_string(), &change)
         };
-        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
-    pub(super) async fn remove_operator(&self, id: OperatorId) -> Result<bool, StoreError> {
+    pub(super) async fn remove_operator(&self, id: OperatorId, by: By) -> Result<bool, StoreError> {
         let write = move |conn: &Connection, _: &mut _| {
-            Ok(conn.prepare_cached("DELETE FROM operator WHERE id = ?1")?.execute([id.bytes()])? > 0)
+            let mut statement =
+                conn.prepare_cached(&format!("DELETE FROM operator WHERE id = ?1 RETURNING {COLUMNS}"))?;
+            let gone = statement.query_and_then([id.bytes()], operator)?.next().transpose()?;
+            if let Some(gone) = &gone {
+                let change = Change::gone(audit::operator(gone));
+                log::insert_for_installation(conn, &by, &id.to_string(), &change)?;
+            }
+            Ok(gone.is_some())
         };
-        self.writer.run(Kind::Registry, Cost::rows(1), write).await
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
     pub(super) async fn list_operators(&self) -> Result<Vec<Operator>, StoreError> {

@@ -5,14 +5,16 @@
 
 use rusqlite::Connection;
 
+use sealpost_core::audit::By;
 use sealpost_core::id::TenantNo;
-use sealpost_core::time::Timestamp;
 
 use super::raise_version;
 use super::webhooks::BURY;
+use crate::audit::{self, Change};
 use crate::error::StoreError;
 use crate::registry::DeletedTenant;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
@@ -21,9 +23,9 @@ impl SqliteStore {
     pub(super) async fn bury_tenant(
         &self,
         tenant: TenantNo,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<DeletedTenant>, StoreError> {
-        let write = move |conn: &Connection, ctx: &mut WriterCtx| bury(conn, ctx, tenant, now);
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| bury(conn, ctx, tenant, &by);
         self.writer.run(Kind::Registry, Cost::rows(16), write).await
     }
 }
@@ -32,16 +34,15 @@ fn bury(
     conn: &Connection,
     ctx: &mut WriterCtx,
     tenant: TenantNo,
-    now: Timestamp,
+    by: &By,
 ) -> Result<Option<DeletedTenant>, WriteError> {
-    let marked = conn
-        .prepare_cached(
-            "UPDATE tenant SET deleted_at = ?2, webhooks = 0 WHERE no = ?1 AND deleted_at IS NULL",
-        )?
-        .execute((tenant.0, now.millis()))?;
-    if marked == 0 {
-        return Ok(None);
-    }
+    let mut statement = conn.prepare_cached(&format!(
+        "UPDATE tenant SET deleted_at = ?2, webhooks = 0 WHERE no = ?1 AND deleted_at IS NULL RETURNING {}",
+        rows::TENANT_COLUMNS
+    ))?;
+    let marked = statement.query_and_then((tenant.0, by.at.millis()), rows::tenant)?.next().transpose()?;
+    let Some(last) = marked else { return Ok(None) };
+    log::insert(conn, tenant, by, &last.id.to_string(), &Change::gone(audit::tenant(&last)))?;
     // The accepting transaction takes a raised version for a reason to look again, and then finds the tenant gone.
     let version = raise_version(conn, ctx, tenant)?;
     conn.prepare_cached(
@@ -51,7 +52,7 @@ fn bury(
     .execute((tenant.0, rows::stale_reason(true).code()))?;
     let webhooks = conn
         .prepare_cached(&format!("{BURY} WHERE tenant = ?1 AND deleted_at IS NULL"))?
-        .execute((tenant.0, now.millis(), version))?;
+        .execute((tenant.0, by.at.millis(), version))?;
     // Whoever proves the domain next may have it.
     conn.prepare_cached("DELETE FROM custom_domain WHERE tenant = ?1")?.execute([tenant.0])?;
     let clients = conn.prepare_cached("DELETE FROM client WHERE tenant = ?1")?.execute([tenant.0])?;

@@ -1,4 +1,3 @@
-use sealpost_core::domain::{DisplayName, LogoUrl};
 use sealpost_core::event_type::{Origin, built_in};
 use sealpost_core::key_ring::KeyState;
 use sealpost_core::settings::WebhookSettings;
@@ -7,7 +6,7 @@ use sealpost_core::webhook::WebhookSecrets;
 
 use super::*;
 use crate::page::After;
-use crate::sqlite::testing::{Fixture, at, new_tenant};
+use crate::sqlite::testing::{Fixture, at, by, new_tenant};
 
 fn told(delta: &RegistryDelta) -> String {
     let types = delta.event_types.as_ref().map(|types| types.len());
@@ -32,16 +31,16 @@ async fn a_cache_is_told_what_changed_and_nothing_else() {
     assert_eq!(delta(1).await, "3 changed [1, 2] deleted [] types None keys None");
     fixture.disable(&webhook, true).await;
     assert_eq!(delta(3).await, "4 changed [1] deleted [] types None keys None");
-    store.delete_webhook(tenant, webhook.id, at(9)).await.unwrap().unwrap();
+    store.delete_webhook(tenant, webhook.id, by(at(9))).await.unwrap().unwrap();
     assert_eq!(delta(3).await, "5 changed [] deleted [1] types None keys None");
     assert_eq!(delta(0).await, "5 changed [2] deleted [] types Some(0) keys Some(0)");
     let mut operators = built_in("credential_issued").unwrap();
     operators.origin = Origin::Operator;
-    store.put_event_type(tenant, operators.clone()).await.unwrap().unwrap();
+    store.put_event_type(tenant, operators.clone(), by(at(0))).await.unwrap().unwrap();
     let changed = store.registry_delta(tenant, 5).await.unwrap();
     assert_eq!(changed.event_types, Some(vec![operators.clone()]));
-    assert!(store.delete_event_type(tenant, operators.name.clone()).await.unwrap());
-    assert!(!store.delete_event_type(tenant, operators.name).await.unwrap());
+    assert!(store.delete_event_type(tenant, operators.name.clone(), by(at(0))).await.unwrap());
+    assert!(!store.delete_event_type(tenant, operators.name, by(at(0))).await.unwrap());
     assert_eq!(delta(6).await, "7 changed [] deleted [] types Some(0) keys None");
     assert_eq!(delta(7).await, "7 changed [] deleted [] types None keys None");
 }
@@ -54,8 +53,8 @@ async fn keys_are_replaced_only_if_the_ring_is_the_one_decided_on() {
     let ring = KeyRing { keys: vec![key("a", KeyState::Next), key("b", KeyState::Retired { since })] };
     fixture.webhook(WebhookSettings::default()).await;
     // The webhook raised the registry version but left the ring alone.
-    assert!(store.put_keys(tenant, ring.clone(), 1).await.unwrap());
-    assert!(!store.put_keys(tenant, KeyRing::default(), 2).await.unwrap());
+    assert!(store.put_keys(tenant, ring.clone(), 1, by(at(0))).await.unwrap());
+    assert!(!store.put_keys(tenant, KeyRing::default(), 2, by(at(0))).await.unwrap());
     let read = store.registry_delta(tenant, 2).await.unwrap();
     assert_eq!((read.version, read.keys), (3, Some(ring)));
 }
@@ -75,18 +74,18 @@ async fn a_webhook_is_read_back_as_it_was_written() {
         secrets: Some(secrets.clone()),
         ..WebhookChange::default()
     };
-    let changed = store.change_webhook(tenant, made.id, change, at(1)).await.unwrap().unwrap();
+    let changed = store.change_webhook(tenant, made.id, change, by(at(1))).await.unwrap().unwrap();
     // A new URL does not cancel what waits.
     assert_eq!((changed.lane_epoch, changed.version), (made.lane_epoch, made.version + 1));
     assert_eq!(changed.secrets, secrets);
     let disabled = WebhookChange { disabled: Some(true), ..WebhookChange::default() };
-    let disabled = store.change_webhook(tenant, made.id, disabled, at(1)).await.unwrap().unwrap();
+    let disabled = store.change_webhook(tenant, made.id, disabled, by(at(1))).await.unwrap().unwrap();
     assert_eq!((disabled.lane_epoch, &disabled.secrets), (made.lane_epoch + 1, &secrets));
     assert_eq!(store.webhook(tenant, made.id).await.unwrap(), Some(disabled.clone()));
     assert_eq!(store.webhook(TenantNo(99), made.id).await.unwrap(), None);
 
-    assert_eq!(store.delete_webhook(tenant, made.id, at(2)).await.unwrap(), Some(disabled));
-    assert_eq!(store.delete_webhook(tenant, made.id, at(2)).await.unwrap(), None);
+    assert_eq!(store.delete_webhook(tenant, made.id, by(at(2))).await.unwrap(), Some(disabled));
+    assert_eq!(store.delete_webhook(tenant, made.id, by(at(2))).await.unwrap(), None);
     assert_eq!(store.webhook(tenant, made.id).await.unwrap(), None);
     let left = "SELECT count(*) FROM webhook WHERE url = '' AND length(sealed) = 0 AND lane_epoch = 2";
     assert_eq!(fixture.count(left), 1);
@@ -99,7 +98,7 @@ async fn webhooks_are_listed_newest_first_in_pages() {
     for _ in 0..5 {
         all.insert(0, fixture.webhook(WebhookSettings::default()).await.id);
     }
-    fixture.store.delete_webhook(fixture.tenant, all.remove(2), at(0)).await.unwrap();
+    fixture.store.delete_webhook(fixture.tenant, all.remove(2), by(at(0))).await.unwrap();
     let mut seen = Vec::new();
     let mut after = None;
     loop {
@@ -121,8 +120,8 @@ async fn webhooks_are_listed_newest_first_in_pages() {
 async fn tenants_and_clients_are_found_by_what_is_unique() {
     let fixture = Fixture::new().await;
     let store = &fixture.store;
-    assert_eq!(store.create_tenant(new_tenant("acme")).await.unwrap(), None);
-    let other = store.create_tenant(new_tenant("other")).await.unwrap().unwrap();
+    assert_eq!(store.create_tenant(new_tenant("acme"), by(at(0))).await.unwrap(), None);
+    let other = store.create_tenant(new_tenant("other"), by(at(0))).await.unwrap().unwrap();
     let names: Vec<_> = store.tenants().await.unwrap().into_iter().map(|t| t.name).collect();
     assert_eq!(names, ["acme", "other"]);
     assert!(store.hasher(other.no).await.unwrap().is_some());
@@ -138,11 +137,11 @@ async fn tenants_and_clients_are_found_by_what_is_unique() {
         created_at: at(0),
         expires_at: Some(at(5)),
     };
-    store.create_client(client.clone()).await.unwrap();
+    store.create_client(client.clone(), by(at(0))).await.unwrap();
     assert_eq!(store.client_by_key_hash([3; 32]).await.unwrap(), Some(client.clone()));
     assert_eq!(store.clients(other.no).await.unwrap(), std::slice::from_ref(&client));
-    assert!(!store.delete_client(fixture.tenant, client.id).await.unwrap());
-    assert!(store.delete_client(other.no, client.id).await.unwrap());
+    assert!(!store.delete_client(fixture.tenant, client.id, by(at(0))).await.unwrap());
+    assert!(store.delete_client(other.no, client.id, by(at(0))).await.unwrap());
     assert_eq!(store.client_by_key_hash([3; 32]).await.unwrap(), None);
 }
 
@@ -150,44 +149,9 @@ async fn tenants_and_clients_are_found_by_what_is_unique() {
 async fn keys_and_secrets_survive_a_restart() {
     let fixture = Fixture::new().await;
     let ring = KeyRing { keys: vec![key("a", KeyState::Current)] };
-    assert!(fixture.store.put_keys(fixture.tenant, ring.clone(), 1).await.unwrap());
+    assert!(fixture.store.put_keys(fixture.tenant, ring.clone(), 1, by(at(0))).await.unwrap());
     let webhook = fixture.webhook(WebhookSettings::default()).await;
     let fixture = fixture.restart(|_| ());
     let delta = fixture.store.registry_delta(fixture.tenant, 0).await.unwrap();
     assert_eq!((delta.keys, delta.changed), (Some(ring), vec![webhook]));
-}
-
-#[tokio::test]
-async fn every_change_of_a_domain_is_audited_and_nothing_else_is() {
-    let fixture = Fixture::new().await;
-    let (store, tenant) = (&fixture.store, fixture.tenant);
-    let facts = |domain: &str| DomainFacts {
-        name: DisplayName::parse("Acme").unwrap(),
-        logo_url: LogoUrl::parse("https://example.com/logo.png").unwrap(),
-        domain: DomainName::parse(domain, None).unwrap(),
-    };
-    let token = VerificationToken::from_bytes([1; 16]);
-    let new = CustomDomain { tenant, facts: facts("a.example"), token, verified_at: None };
-    let who = || "client 7".to_owned();
-    assert!(store.create_domain(new.clone(), who(), at(1)).await.unwrap());
-    assert!(!store.create_domain(new, who(), at(2)).await.unwrap());
-    store.verify_domain(tenant, VerificationToken::from_bytes([2; 16]), who(), at(3)).await.unwrap();
-    store.verify_domain(tenant, token, who(), at(4)).await.unwrap();
-    store.verify_domain(tenant, token, who(), at(5)).await.unwrap();
-    store.change_domain(tenant, facts("b.example"), token, who(), at(6)).await.unwrap().unwrap();
-    store.delete_domain(tenant, who(), at(7)).await.unwrap().unwrap();
-    store.delete_domain(tenant, who(), at(8)).await.unwrap();
-
-    let conn = Connection::open(&fixture.options.path).unwrap();
-    let sql = "SELECT group_concat((at - 1700000000000) || ' ' || who || ' ' || what || ' ' || object, '\n') FROM audit";
-    let entries: String = conn.query_row(sql, [], |row| row.get(0)).unwrap();
-    assert_eq!(
-        entries.lines().collect::<Vec<_>>(),
-        [
-            "1 client 7 create domain a.example",
-            "4 client 7 verify domain a.example",
-            "6 client 7 change domain b.example",
-            "7 client 7 delete domain b.example",
-        ]
-    );
 }

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use serde_json::json;
 
+use sealpost_core::audit::By;
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
 use sealpost_core::secret::Secret;
 use sealpost_core::time::Timestamp;
 
+use crate::audit::Change;
 use crate::error::StoreError;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 
@@ -48,20 +52,21 @@ impl SqliteStore {
     pub(super) async fn insert_token_key(
         &self,
         fresh: KeyRecord,
-        now: Timestamp,
         forget: Timestamp,
+        by: By,
     ) -> Result<(), StoreError> {
         let sealed = self.vault.seal_own(TABLE, fresh.kid.as_bytes(), COLUMN, fresh.seed.reveal());
         let write = move |conn: &Connection, _: &mut _| {
             conn.prepare_cached("UPDATE token_key SET retired_at = ?1 WHERE retired_at IS NULL")?
-                .execute([now.millis()])?;
+                .execute([by.at.millis()])?;
             conn.prepare_cached("DELETE FROM token_key WHERE retired_at < ?1")?.execute([forget.millis()])?;
             conn.prepare_cached(
                 "INSERT INTO token_key (kid, public, sealed, created_at) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute((&fresh.kid, &fresh.public, &sealed, now.millis()))?;
-            Ok(())
+            .execute((&fresh.kid, &fresh.public, &sealed, by.at.millis()))?;
+            let change = Change::made(json!({"current": &fresh.kid}));
+            log::insert_for_installation(conn, &by, &fresh.kid, &change)
         };
-        self.writer.run(Kind::Registry, Cost::rows(3), write).await
+        self.writer.run(Kind::Registry, Cost::rows(4), write).await
     }
 }

@@ -5,31 +5,44 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use sealpost_core::audit::By;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::health::Health;
 use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
 use sealpost_core::limits::WEBHOOKS_PER_TENANT;
 use sealpost_core::settings::RetentionKind;
-use sealpost_core::time::Timestamp;
 use sealpost_core::webhook::Webhook;
 
 use super::raise_version;
+use crate::audit::{self, Change};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
 use crate::registry::{NewWebhook, WebhookChange};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::audit as log;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::rows::{self, SealedWebhook};
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 
 impl SqliteStore {
-    pub(super) async fn insert_webhook(&self, new: NewWebhook) -> Result<Option<Webhook>, StoreError> {
+    pub(super) async fn insert_webhook(
+        &self,
+        new: NewWebhook,
+        by: By,
+    ) -> Result<Option<Webhook>, StoreError> {
         let Some(key) = self.tenant_key(new.tenant).await? else {
             return Err(rows::corrupt("tenant"));
         };
         let sealed = rows::seal_secrets(&key, new.id, &new.secrets)?;
-        let write = move |conn: &Connection, ctx: &mut WriterCtx| insert(conn, ctx, &new, &sealed);
-        self.writer.run(Kind::Registry, Cost::rows(2), write).await
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
+            let made = insert(conn, ctx, &new, &sealed)?;
+            if let Some(webhook) = &made {
+                let change = Change::made(audit::webhook(webhook));
+                log::insert(conn, new.tenant, &by, &new.id.to_string(), &change)?;
+            }
+            Ok(made)
+        };
+        self.writer.run(Kind::Registry, Cost::rows(3), write).await
     }
 
     pub(super) async fn update_webhook(
@@ -37,33 +50,36 @@ impl SqliteStore {
         tenant: TenantNo,
         id: WebhookId,
         change: WebhookChange,
+        by: By,
     ) -> Result<Option<Webhook>, StoreError> {
         let Some(key) = self.tenant_key(tenant).await? else { return Ok(None) };
         let sealed =
             change.secrets.as_ref().map(|secrets| rows::seal_secrets(&key, id, secrets)).transpose()?;
-        let secrets = change.secrets.clone();
         let write = move |conn: &Connection, ctx: &mut WriterCtx| {
-            update(conn, ctx, tenant, id, &change, sealed.as_deref())
+            let Some(before) = find(conn, tenant, id)? else { return Ok(None) };
+            let before = before.open(&key)?;
+            let after = update(conn, ctx, &before, &change, sealed.as_deref())?;
+            let change = Change::between(&audit::webhook(&before), &audit::webhook(&after));
+            log::insert(conn, tenant, &by, &id.to_string(), &change)?;
+            Ok(Some(after))
         };
-        let changed = self.writer.run(Kind::Registry, Cost::rows(3), write).await?;
-        changed
-            .map(|webhook| match secrets {
-                Some(secrets) => Ok(webhook.with(secrets)),
-                None => webhook.open(&key),
-            })
-            .transpose()
+        self.writer.run(Kind::Registry, Cost::rows(4), write).await
     }
 
     pub(super) async fn bury_webhook(
         &self,
         tenant: TenantNo,
         id: WebhookId,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<Webhook>, StoreError> {
         let Some(key) = self.tenant_key(tenant).await? else { return Ok(None) };
-        let write = move |conn: &Connection, ctx: &mut WriterCtx| bury(conn, ctx, tenant, id, now);
-        let buried = self.writer.run(Kind::Registry, Cost::rows(3), write).await?;
-        buried.map(|webhook| webhook.open(&key)).transpose()
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
+            let Some(last) = find(conn, tenant, id)? else { return Ok(None) };
+            let last = last.open(&key)?;
+            bury(conn, ctx, &last, &by)?;
+            Ok(Some(last))
+        };
+        self.writer.run(Kind::Registry, Cost::rows(4), write).await
     }
 
     pub(super) async fn read_webhook(
@@ -174,13 +190,11 @@ fn insert(
 fn update(
     conn: &Connection,
     ctx: &mut WriterCtx,
-    tenant: TenantNo,
-    id: WebhookId,
+    before: &Webhook,
     change: &WebhookChange,
     sealed: Option<&[u8]>,
-) -> Result<Option<SealedWebhook>, WriteError> {
-    let Some(mut found) = find(conn, tenant, id)? else { return Ok(None) };
-    let webhook = found.get_mut();
+) -> Result<Webhook, WriteError> {
+    let mut webhook = before.clone();
     let disables = change.disabled == Some(true) && !webhook.disabled;
     if let Some(subscription) = &change.subscription {
         webhook.subscription = subscription.clone();
@@ -194,7 +208,10 @@ fn update(
     if let Some(settings) = &change.settings {
         webhook.settings = settings.clone();
     }
-    webhook.version = raise_version(conn, ctx, tenant)?;
+    if let Some(secrets) = &change.secrets {
+        webhook.secrets = secrets.clone();
+    }
+    webhook.version = raise_version(conn, ctx, webhook.tenant)?;
     if disables {
         webhook.lane_epoch += 1;
         mark_stale(conn, webhook.no, false)?;
@@ -216,7 +233,7 @@ fn update(
         webhook.version,
     ))?;
     ctx.set_forgetful(webhook.no, webhook.settings.retention == RetentionKind::None);
-    Ok(Some(found))
+    Ok(webhook)
 }
 
 /// Takes (what it is found by, the time, the registry version).
@@ -224,20 +241,13 @@ pub(super) const BURY: &str = "UPDATE webhook SET deleted_at = ?2, lane_epoch = 
                                url = '', url_shown = '', sealed = x''";
 
 /// The column `retention` stays: it still says what becomes of payloads whose last delivery is in flight.
-fn bury(
-    conn: &Connection,
-    ctx: &mut WriterCtx,
-    tenant: TenantNo,
-    id: WebhookId,
-    now: Timestamp,
-) -> Result<Option<SealedWebhook>, WriteError> {
-    let Some(found) = find(conn, tenant, id)? else { return Ok(None) };
-    let no = found.get().no;
+fn bury(conn: &Connection, ctx: &mut WriterCtx, last: &Webhook, by: &By) -> Result<(), WriteError> {
+    let (no, tenant) = (last.no, last.tenant);
     let version = raise_version(conn, ctx, tenant)?;
-    conn.prepare_cached(&format!("{BURY} WHERE no = ?1"))?.execute((no.0, now.millis(), version))?;
+    conn.prepare_cached(&format!("{BURY} WHERE no = ?1"))?.execute((no.0, by.at.millis(), version))?;
     conn.prepare_cached("UPDATE tenant SET webhooks = webhooks - 1 WHERE no = ?1")?.execute([tenant.0])?;
     mark_stale(conn, no, true)?;
-    Ok(Some(found))
+    log::insert(conn, tenant, by, &last.id.to_string(), &Change::gone(audit::webhook(last)))
 }
 
 /// Upkeep rewrites the pending rows of older epochs; until then their epoch says it.

@@ -75,23 +75,19 @@ pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> 
     let body = call.json().await?;
     let app = call.app();
     let input = Input::read(body, app.clock.wall())?;
-    let made = app.create_client(tenant.no, &input.name, input.roles, input.webhook, input.expires_at).await;
+    let Input { name, roles, webhook, expires_at } = input;
+    let made = app.create_client(tenant.no, &name, roles, webhook, expires_at, call.operator()?).await;
     let made = made.map_err(problem)?;
-    let (who, id) = (call.operator()?.to_owned(), made.client.id);
-    app.store.audit(tenant.no, who, "create client".into(), id.to_string(), app.clock.now()).await?;
-    let location = format!("/v1/tenants/{}/clients/{id}", tenant.id);
+    let location = format!("/v1/tenants/{}/clients/{}", tenant.id, made.client.id);
     answer::created(&location, &Made::of(made))
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {
     let tenant = named(&call).await?;
     let id: ClientId = call.id_named("clientId")?;
-    let app = call.app();
-    if !app.delete_client(tenant.no, id).await? {
+    if !call.app().delete_client(tenant.no, id, call.operator()?).await? {
         return Err(Problem::no_such("clientId", call.param("clientId")));
     }
-    let who = call.operator()?.to_owned();
-    app.store.audit(tenant.no, who, "delete client".into(), id.to_string(), app.clock.now()).await?;
     Ok(answer::no_content())
 }
 

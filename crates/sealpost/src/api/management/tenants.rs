@@ -65,8 +65,7 @@ impl Shown {
 
 pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> {
     let input = Input::read(call.json().await?)?;
-    let who = call.operator()?.to_owned();
-    let app = call.app();
+    let (app, who) = (call.app(), call.operator()?);
     let refused = |refused| match refused {
         TenantRefused::Store(error) => Problem::from(error),
         TenantRefused::Taken(subdomain) => {
@@ -75,9 +74,9 @@ pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> 
         }
         other => Problem::Refused(other.to_string()),
     };
-    let tenant = app.create_tenant(&input.name, input.subdomain, input.retention).await.map_err(refused)?;
-    app.store.audit(tenant.no, who, "create tenant".into(), tenant.id.to_string(), app.clock.now()).await?;
-    let first = app.create_client(tenant.no, FIRST_CLIENT, Role::Admin, None, None).await;
+    let tenant = app.create_tenant(&input.name, input.subdomain, input.retention, who).await;
+    let tenant = tenant.map_err(refused)?;
+    let first = app.create_client(tenant.no, FIRST_CLIENT, Role::Admin, None, None, who).await;
     let first = first.map_err(super::clients::problem)?;
     let location = format!("/v1/tenants/{}", tenant.id);
     let shown = Shown {

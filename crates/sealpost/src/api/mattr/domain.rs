@@ -40,7 +40,7 @@ impl<'a> Shown<'a> {
 
 pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> {
     let facts = facts(call.json().await?, call.app().config.base_domain.as_deref())?;
-    let created = call.app().create_domain(call.tenant()?, facts, &call.caller()?.who).await?;
+    let created = call.app().create_domain(call.tenant()?, facts, call.who()?).await?;
     answer::created(&format!("{}/v1/config/domain", call.base), &Shown::of(&created))
 }
 
@@ -50,17 +50,17 @@ pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
 
 pub(in crate::api) async fn replace(mut call: Call) -> Result<Response, Problem> {
     let facts = facts(call.json().await?, call.app().config.base_domain.as_deref())?;
-    let replaced = call.app().replace_domain(call.tenant()?, facts, &call.caller()?.who).await?;
+    let replaced = call.app().replace_domain(call.tenant()?, facts, call.who()?).await?;
     answer::ok(&Shown::of(&replaced))
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {
-    call.app().delete_domain(call.tenant()?, &call.caller()?.who).await?;
+    call.app().delete_domain(call.tenant()?, call.who()?).await?;
     Ok(answer::no_content())
 }
 
 pub(in crate::api) async fn verify(call: Call) -> Result<Response, Problem> {
-    call.app().verify_domain(call.tenant()?, &call.caller()?.who).await?;
+    call.app().verify_domain(call.tenant()?, call.who()?).await?;
     Ok(answer::no_content())
 }
 

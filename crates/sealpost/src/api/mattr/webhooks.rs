@@ -49,8 +49,10 @@ struct List<'a> {
 
 pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> {
     let input = input(call.json().await?, &call.app().config.url_rules, None)?;
-    let created =
-        call.app().create_webhook(call.tenant()?, Dialect::Mattr, input, WebhookSettings::default()).await;
+    let created = call
+        .app()
+        .create_webhook(call.tenant()?, Dialect::Mattr, input, WebhookSettings::default(), call.who()?)
+        .await;
     let webhook = created.map_err(|refused| problem(&call, refused))?;
     answer::created(&format!("{}/v1/webhooks/{}", call.base, webhook.id), &Shown::of(&webhook))
 }
@@ -74,12 +76,12 @@ pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
 pub(in crate::api) async fn replace(mut call: Call) -> Result<Response, Problem> {
     let id = call.id()?;
     let input = input(call.json().await?, &call.app().config.url_rules, Some(id))?;
-    let replaced = call.app().replace_webhook(call.tenant()?, id, Dialect::Mattr, input).await;
+    let replaced = call.app().replace_webhook(call.tenant()?, id, Dialect::Mattr, input, call.who()?).await;
     answer::ok(&Shown::of(&replaced.map_err(|refused| problem(&call, refused))?))
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {
-    let deleted = call.app().delete_webhook(call.tenant()?, call.id()?, Dialect::Mattr).await;
+    let deleted = call.app().delete_webhook(call.tenant()?, call.id()?, Dialect::Mattr, call.who()?).await;
     deleted.map_err(|refused| problem(&call, refused))?;
     Ok(answer::no_content())
 }

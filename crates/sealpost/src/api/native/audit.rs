@@ -4,6 +4,7 @@ use axum::response::Response;
 use sealpost_core::time::Timestamp;
 use sealpost_store::history::AuditEntry;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::call::Call;
 use crate::api::problem::Problem;
@@ -16,6 +17,10 @@ struct Shown {
     who: String,
     what: String,
     object: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +38,6 @@ pub(in crate::api) async fn list(call: Call) -> Result<Response, Problem> {
 }
 
 fn shown(entry: AuditEntry) -> Shown {
-    let AuditEntry { no, at, who, what, object } = entry;
-    Shown { id: no.to_string(), timestamp: at, who, what, object }
+    let AuditEntry { no, at, who, what, object, change } = entry;
+    Shown { id: no.to_string(), timestamp: at, who, what, object, before: change.before, after: change.after }
 }

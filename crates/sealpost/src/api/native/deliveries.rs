@@ -144,7 +144,7 @@ async fn detail(call: &Call, id: DeliveryId) -> Result<DeliveryDetail, Problem> 
 }
 
 pub(in crate::api) async fn redeliver(call: Call) -> Result<Response, Problem> {
-    let made = match call.app().redeliver(call.tenant()?, call.id()?).await? {
+    let made = match call.app().redeliver(call.tenant()?, call.id()?, call.who()?).await? {
         Redelivered::Created { id, .. } => id,
         Redelivered::NotFound => return Err(call.no_such()),
         Redelivered::PayloadGone => return Err(Problem::Conflict("the payload of the event is gone".into())),
@@ -158,7 +158,7 @@ pub(in crate::api) async fn redeliver_all(mut call: Call) -> Result<Response, Pr
     let dry_run = call.query.flag("dryRun")?;
     let webhook = call.webhook().await?;
     let filter = bulk_filter(call.json().await?)?;
-    match call.app().redeliver_all(call.tenant()?, webhook, filter, dry_run).await? {
+    match call.app().redeliver_all(call.tenant()?, webhook, filter, dry_run, call.who()?).await? {
         BulkRedelivery::Counted { count, .. } => answer::json(StatusCode::ACCEPTED, &Count { count }),
         BulkRedelivery::NotFound => Err(call.no_such()),
         BulkRedelivery::WebhookUnavailable => Err(unavailable()),
@@ -187,7 +187,7 @@ fn bulk_filter(body: Value) -> Result<BulkFilter, Problem> {
 
 pub(in crate::api) async fn cancel(call: Call) -> Result<Response, Problem> {
     let id = call.id()?;
-    let state = call.app().cancel(call.tenant()?, id).await?.ok_or_else(|| call.no_such())?;
+    let state = call.app().cancel(call.tenant()?, id, call.who()?).await?.ok_or_else(|| call.no_such())?;
     match state.status() {
         // Pending: an attempt is under way; whatever comes of it, there will be no other.
         Status::Cancelled | Status::Pending => answer::ok(&Shown::of(&detail(&call, id).await?.delivery)),

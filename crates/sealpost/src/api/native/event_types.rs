@@ -98,13 +98,13 @@ pub(in crate::api) async fn replace(mut call: Call) -> Result<Response, Problem>
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {
     let name = EventTypeName::parse(call.param("name")).map_err(|_| no_such(&call))?;
-    let deleted = call.app().delete_event_type(call.tenant()?, name).await;
+    let deleted = call.app().delete_event_type(call.tenant()?, name, call.who()?).await;
     deleted.map_err(|refused| problem(&call, refused))?;
     Ok(answer::no_content())
 }
 
 async fn put(call: &Call, event_type: &EventType) -> Result<(), Problem> {
-    let put = call.app().put_event_type(call.tenant()?, event_type.clone()).await;
+    let put = call.app().put_event_type(call.tenant()?, event_type.clone(), call.who()?).await;
     put.map_err(|refused| problem(call, refused))
 }
 

@@ -23,10 +23,11 @@ pub(in crate::api) async fn put(mut call: Call) -> Result<Response, Problem> {
     let body = call.json().await?;
     let tenant = call.tenant()?;
     let decide = |before: &Webhook| parse(&body, &before.secrets.headers).map_err(Refused::Fields);
-    let changed = call.app().put_settings(tenant, id, decide).await.map_err(|refused| match refused {
-        Refused::Fields(errors) => Problem::Invalid(errors.into_iter().map(Into::into).collect()),
-        Refused::Webhook(refused) => problem(&call, refused),
-    })?;
+    let changed =
+        call.app().put_settings(tenant, id, call.who()?, decide).await.map_err(|refused| match refused {
+            Refused::Fields(errors) => Problem::Invalid(errors.into_iter().map(Into::into).collect()),
+            Refused::Webhook(refused) => problem(&call, refused),
+        })?;
     answer::ok(&shown(&call, &changed))
 }
 

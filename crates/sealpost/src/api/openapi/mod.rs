@@ -321,6 +321,8 @@ fn audit_entry() -> Value {
             "who": text("A client, an operator, or the command line"),
             "what": text("What was done, such as `rotate secret`"),
             "object": text("To what: an id or a name, never content"),
+            "before": {"type": "object", "description": "What it was; of a change the members that differ. Secrets are left out"},
+            "after": {"type": "object", "description": "What it is now"},
         }),
         &members,
     )
