@@ -6,6 +6,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
     CreateTenant,
+    ChangeQuota,
     DeleteTenant,
     CreateClient,
     DeleteClient,
@@ -37,6 +38,7 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Action::CreateTenant => "create tenant",
+            Action::ChangeQuota => "change quota",
             Action::DeleteTenant => "delete tenant",
             Action::CreateClient => "create client",
             Action::DeleteClient => "delete client",

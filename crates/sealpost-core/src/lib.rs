@@ -21,6 +21,7 @@ pub mod minimise;
 pub mod outcome;
 pub mod payload;
 pub mod publish;
+pub mod quota;
 pub mod retry;
 pub mod role;
 pub mod secret;

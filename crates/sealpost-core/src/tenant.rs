@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{TenantId, TenantNo};
+use crate::quota::OwnQuota;
 use crate::time::Timestamp;
 
 /// A DNS label that names a tenant below the base domain: `a-z 0-9 -`, 1 to 63, no hyphen at the ends.
@@ -67,6 +68,7 @@ pub struct Tenant {
     pub subdomain: Subdomain,
     pub created_at: Timestamp,
     pub retention: Retention,
+    pub quota: OwnQuota,
 }
 
 /// How long things are kept for webhooks with retention `standard`.

@@ -92,6 +92,7 @@ impl World {
                 settings: WebhookSettings::default(),
                 secrets: WebhookSecrets::default(),
                 created_at: now(),
+                at_most: 1000,
             };
             let webhook = store
                 .create_webhook(webhook, By::new("bench", Action::CreateWebhook, Timestamp::from_millis(0)))

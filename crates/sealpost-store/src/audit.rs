@@ -67,6 +67,7 @@ pub fn tenant(tenant: &Tenant) -> Value {
             "payloadAfterFailed": Span(kept.payload_after_failed),
             "metadata": Span(kept.metadata),
         },
+        "quota": tenant.quota,
     })
 }
 

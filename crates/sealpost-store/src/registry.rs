@@ -10,6 +10,7 @@ use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
 use sealpost_core::event_type::{EventType, EventTypeName};
 use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, VerificationToken, WebhookId, WebhookNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::Roles;
 use sealpost_core::settings::WebhookSettings;
 use sealpost_core::target_url::TargetUrl;
@@ -78,6 +79,8 @@ pub struct NewWebhook {
     pub settings: WebhookSettings,
     pub secrets: WebhookSecrets,
     pub created_at: Timestamp,
+    /// So many the tenant may have with this one.
+    pub at_most: u64,
 }
 
 /// What a change may replace; `None` leaves it.
@@ -95,6 +98,7 @@ pub struct WebhookChange {
 pub struct RegistryDelta {
     /// The version the cache has after applying this.
     pub version: i64,
+    pub quota: OwnQuota,
     /// New or changed webhooks, as they are now.
     pub changed: Vec<Webhook>,
     pub deleted: Vec<WebhookNo>,
@@ -130,6 +134,13 @@ pub trait Registry: Send + Sync {
     async fn create_tenant(&self, new: NewTenant, by: By) -> Result<Option<Tenant>, StoreError>;
     /// All tenants that are not deleted, oldest first.
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
+    /// Replaces its own limits. `None` if there is no such tenant.
+    async fn change_quota(
+        &self,
+        tenant: TenantNo,
+        quota: OwnQuota,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError>;
     /// Deletes its clients, webhooks and custom domain with it; nothing is accepted for it any more, and its subdomain is never given
     /// to another. What it stored stays until its time is over or it is erased. `None` if there is no such tenant.
     async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError>;

@@ -67,6 +67,7 @@ impl World {
             public_url: PUBLIC_URL.into(),
             base_domain: None,
             bootstrap_api_key: None,
+            quota: sealpost_core::quota::Quota::default(),
             publish_ahead: Duration::from_secs(86_400),
         };
         let clock = Arc::new(ManualClock::at(now()));

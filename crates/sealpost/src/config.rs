@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use sealpost_core::quota::Quota;
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::ServerDefaults;
 use sealpost_core::target_url::{UrlPolicy, UrlRules};
@@ -46,6 +47,8 @@ pub struct Config {
     pub url_policy: UrlPolicy,
     pub egress: EgressSettings,
     pub defaults: ServerDefaults,
+    /// Limits of tenants that have none of their own.
+    pub quota: Quota,
     /// How long a next signing key is published before it may sign.
     pub publish_ahead: Duration,
     pub base_domain: Option<String>,

@@ -23,6 +23,7 @@ use sealpost_core::event_type::{EventType, EventTypeName};
 use sealpost_core::id::{ClientId, OperatorId, TenantNo, VerificationToken, WebhookId, WebhookNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
 use sealpost_core::limits::EVENT_TYPES_PER_TENANT;
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::secret::Secret;
 use sealpost_core::tenant::Tenant;
 use sealpost_core::time::Timestamp;
@@ -66,6 +67,15 @@ impl Registry for SqliteStore {
             statement.query_and_then([], rows::tenant)?.collect()
         };
         self.readers.run(read).await
+    }
+
+    async fn change_quota(
+        &self,
+        tenant: TenantNo,
+        quota: OwnQuota,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.update_quota(tenant, quota, by).await
     }
 
     async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError> {
@@ -360,6 +370,7 @@ fn insert_tenant(
         subdomain: new.subdomain.clone(),
         created_at: new.created_at,
         retention: new.retention,
+        quota: OwnQuota::default(),
     };
     log::insert(conn, tenant.no, by, &tenant.id.to_string(), &Change::made(audit::tenant(&tenant)))?;
     Ok(Some(tenant))
@@ -486,10 +497,13 @@ fn registry_delta(
     tenant: TenantNo,
     since: i64,
 ) -> Result<RegistryDelta, WriteError> {
-    let (version, types_version, keys_version): (i64, i64, i64) = conn
-        .prepare_cached("SELECT registry_version, types_version, keys_version FROM tenant WHERE no = ?1")?
-        .query_row([tenant.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut delta = RegistryDelta { version, ..RegistryDelta::default() };
+    let (version, types_version, keys_version, quota): (i64, i64, i64, String) = conn
+        .prepare_cached(
+            "SELECT registry_version, types_version, keys_version, quota FROM tenant WHERE no = ?1",
+        )?
+        .query_row([tenant.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let quota = rows::from_json(&quota, "quota")?;
+    let mut delta = RegistryDelta { version, quota, ..RegistryDelta::default() };
     if since >= version {
         return Ok(delta);
     }

@@ -68,11 +68,11 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> 
 
 // --- tenants ----------------------------------------------------------------------------------------------
 
-pub(super) const TENANT_COLUMNS: &str = "no, id, name, subdomain, created_at, retention";
+pub(super) const TENANT_COLUMNS: &str = "no, id, name, subdomain, created_at, retention, quota";
 
 pub(super) fn tenant(row: &Row<'_>) -> Result<Tenant, WriteError> {
     let subdomain: String = row.get(3)?;
-    let retention: String = row.get(5)?;
+    let (retention, quota): (String, String) = (row.get(5)?, row.get(6)?);
     Ok(Tenant {
         no: TenantNo(row.get(0)?),
         id: TenantId::from_bytes(row.get(1)?),
@@ -80,6 +80,7 @@ pub(super) fn tenant(row: &Row<'_>) -> Result<Tenant, WriteError> {
         subdomain: subdomain.parse().map_err(|_| corrupt("subdomain"))?,
         created_at: timestamp(row, 4)?,
         retention: from_json(&retention, "retention")?,
+        quota: from_json(&quota, "quota")?,
     })
 }
 

@@ -135,6 +135,7 @@ pub(super) fn new_webhook(tenant: TenantNo, settings: WebhookSettings) -> NewWeb
         settings,
         secrets: WebhookSecrets::default(),
         created_at: at(0),
+        at_most: 1000,
     }
 }
 

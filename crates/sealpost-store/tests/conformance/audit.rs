@@ -1,12 +1,14 @@
 //! The audit log: one entry for each change, of the transaction of the change.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 
 use sealpost_core::audit::{Action, By};
 use sealpost_core::delivery::CancelReason;
 use sealpost_core::event_type::{EventType, EventTypeName, built_in};
 use sealpost_core::id::{ClientId, ErasureId, OperatorId, TenantNo};
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::Role;
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::WebhookSettings;
@@ -225,6 +227,9 @@ pub(crate) async fn every_change_leaves_one_entry_and_a_refused_one_leaves_none<
     );
     step!(DeleteDomain, true, store.delete_domain(tenant, by(Action::DeleteDomain)).await.unwrap());
     step!(DeleteDomain, false, store.delete_domain(tenant, by(Action::DeleteDomain)).await.unwrap());
+    let quota = OwnQuota { webhooks: NonZeroU32::new(7), ..OwnQuota::default() };
+    step!(ChangeQuota, true, store.change_quota(tenant, quota, by(Action::ChangeQuota)).await.unwrap());
+    step!(ChangeQuota, false, store.change_quota(no, quota, by(Action::ChangeQuota)).await.unwrap());
     step!(DeleteTenant, true, store.delete_tenant(tenant, by(Action::DeleteTenant)).await.unwrap());
     step!(DeleteTenant, false, store.delete_tenant(tenant, by(Action::DeleteTenant)).await.unwrap());
 
@@ -240,7 +245,7 @@ pub(crate) async fn every_change_leaves_one_entry_and_a_refused_one_leaves_none<
     store.add_token_key(key("t", KeyState::Current), at(0), by(Action::RotateTokenKeys)).await.unwrap();
     let whats: Vec<String> = log(&world, default.no).await.into_iter().map(|entry| entry.what).collect();
     assert_eq!(whats, ["create tenant", "create operator", "delete operator", "rotate token keys"]);
-    assert_eq!(seen.len(), 19, "{seen:?}");
+    assert_eq!(seen.len(), 20, "{seen:?}");
 }
 
 pub(crate) async fn an_entry_shows_what_a_change_changed<B: Backend>(world: World<B>) {

@@ -1,11 +1,14 @@
 //! What an administrator changes, and how caches learn of it.
 
+use std::num::NonZeroU32;
+
 use sealpost_core::dialect::Dialect;
 use sealpost_core::domain::CustomDomain;
 use sealpost_core::event_type::{EventType, Origin};
 use sealpost_core::id::{ClientId, OperatorId, TenantId, TenantNo, WebhookId};
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
 use sealpost_core::minimise::SummaryForm;
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::{Role, Roles};
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::WebhookSettings;
@@ -171,6 +174,42 @@ pub(crate) async fn a_deleted_tenant_accepts_nothing_and_keeps_its_name<B: Backe
     }
     let again = NewTenant { subdomain: world.tenant.subdomain.clone(), ..new_tenant("again") };
     assert_eq!(store.create_tenant(again, by(at(0))).await.unwrap(), None);
+}
+
+pub(crate) async fn a_tenants_own_limits_are_replaced_and_read_back<B: Backend>(world: World<B>) {
+    let tenant = world.tenant.no;
+    let (other, _) = world.other_tenant().await;
+    let before = world.store.registry_delta(tenant, 0).await.unwrap();
+    assert_eq!(before.quota, OwnQuota::default());
+    let most = NonZeroU32::new;
+    let first = OwnQuota { requests_per_second: most(5), webhooks: most(1), ..OwnQuota::default() };
+    let second =
+        OwnQuota { events_per_second: most(u32::MAX), payload_bytes: most(9), ..OwnQuota::default() };
+    for quota in [first, second] {
+        let changed = world.store.change_quota(tenant, quota, by(at(1))).await.unwrap().unwrap();
+        assert_eq!((changed.quota, changed.id), (quota, world.tenant.id));
+    }
+    assert_eq!(world.store.change_quota(TenantNo(99), first, by(at(1))).await.unwrap(), None);
+
+    let world = world.reopen().await;
+    let after = world.store.registry_delta(tenant, before.version).await.unwrap();
+    assert!(after.version > before.version);
+    assert_eq!(after.quota, second);
+    // Who is up to date reads them as well.
+    assert_eq!(world.store.registry_delta(tenant, after.version).await.unwrap().quota, second);
+    let quotas: Vec<_> = world.store.tenants().await.unwrap().into_iter().map(|t| (t.no, t.quota)).collect();
+    assert_eq!(quotas, [(tenant, second), (other.no, OwnQuota::default())]);
+
+    // So many webhooks, counted where they are stored; a deleted one counts no more.
+    let new = || NewWebhook { at_most: 2, ..new_webhook(&world.tenant) };
+    let made = world.store.create_webhook(new(), by(at(2))).await.unwrap().unwrap();
+    assert!(world.store.create_webhook(new(), by(at(2))).await.unwrap().is_some());
+    assert!(world.store.create_webhook(new(), by(at(2))).await.unwrap().is_none());
+    world.store.delete_webhook(tenant, made.id, by(at(3))).await.unwrap();
+    assert!(world.store.create_webhook(new(), by(at(4))).await.unwrap().is_some());
+
+    world.store.delete_tenant(tenant, by(at(5))).await.unwrap();
+    assert_eq!(world.store.change_quota(tenant, first, by(at(6))).await.unwrap(), None);
 }
 
 pub(crate) async fn a_webhook_reads_back_as_it_was_written<B: Backend>(world: World<B>) {

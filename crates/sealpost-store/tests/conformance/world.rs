@@ -318,6 +318,7 @@ pub(crate) fn new_webhook(tenant: &Tenant) -> NewWebhook {
             headers: vec![("x-key".into(), Secret::new("value".into()))],
         },
         created_at: at(0),
+        at_most: 1000,
     }
 }
 

@@ -132,6 +132,11 @@ async fn answer(
     let (head, body) = request.into_parts();
     let host = auth::Host::of(&head, state.app.config.base_domain.as_deref(), &state.app.domains);
     let by = auth::admit(&state.app, route, &head.headers, &host).await?;
+    if let auth::Admitted::Tenant(caller) = &by
+        && let Some(wait) = state.app.count_request(caller.tenant).await?
+    {
+        return Err(Problem::TooFast(wait));
+    }
     let params = params.map_err(|_| Problem::Refused("the path is not UTF-8".into()))?;
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let query = query::Query::parse(head.uri.query().unwrap_or_default(), route.query)?;

@@ -3,6 +3,8 @@
 //! The JSON shape is MATTR's, `{code, message, details?}`; 401, 403 and 500 are `text/plain` as its clients expect.
 //! A 500 says nothing: the cause is logged here, once.
 
+use std::time::Duration;
+
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -66,6 +68,8 @@ pub(super) enum Problem {
     Conflict(String),
     TooLarge(String),
     UnsupportedMediaType(String),
+    /// 429: the tenant is ahead of its rate.
+    TooFast(Duration),
     /// 503: nothing is wrong with the request; it may be repeated.
     Unavailable {
         message: &'static str,
@@ -136,6 +140,13 @@ impl IntoResponse for Problem {
             P::MethodNotAllowed { allow } => {
                 let response = shown(S::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Method Not Allowed", &[]);
                 with(response, ALLOW, allow)
+            }
+            P::TooFast(wait) => {
+                let message = "The tenant makes more calls, or publishes more events, than it may";
+                let response = shown(S::TOO_MANY_REQUESTS, "TooManyRequests", message, &[]);
+                // Whole seconds, never too few.
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                with(response, RETRY_AFTER, &seconds.max(1).to_string())
             }
             P::TooSlow => shown(S::REQUEST_TIMEOUT, "RequestTimeout", "The body did not arrive in time", &[]),
             P::Conflict(message) => shown(S::CONFLICT, "Conflict", message, &[]),

@@ -41,7 +41,7 @@ const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "On
 const PAGE: &[Param] = &[LIMIT, CURSOR];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 47] = [
+pub(super) static ROUTES: [Route; 48] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
@@ -126,6 +126,8 @@ pub(super) static ROUTES: [Route; 47] = [
         .query(PAGE).gives(&[gives(200, "TenantList", "One page")]),
     Route::new(Get, "/v1/tenants/{id}", Operate, "getTenant", "Get a tenant", |c| Box::pin(tenants::get(c)))
         .gives(&[gives(200, "Tenant", "Found")]),
+    Route::new(Put, "/v1/tenants/{id}/limits", Operate, "putTenantLimits", "Replace the tenant's own limits", |c| Box::pin(tenants::put_limits(c)))
+        .takes(Json("TenantLimits")).gives(&[gives(200, "TenantLimits", "In force; what is absent follows the installation's")]),
     Route::new(Delete, "/v1/tenants/{id}", Operate, "deleteTenant", "Delete a tenant, its webhooks, clients and payloads", |c| Box::pin(tenants::delete(c)))
         .gives(EMPTY),
     Route::new(Get, "/v1/tenants/{id}/clients", Operate, "listClients", "List the clients of a tenant", |c| Box::pin(clients::list(c)))

@@ -1,10 +1,12 @@
 //! What the operator's commands do, as values that fit through a socket: the same whether the server runs (then it
 //! does them, since it holds the store) or not (then the command does them itself).
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use sealpost_core::id::{ClientId, EventId, OperatorId, TenantNo, WebhookId};
 use sealpost_core::key_ring::{KeyRing, KeyState};
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::Roles;
 use sealpost_core::secret::Secret;
 use sealpost_core::tenant::{Retention, Subdomain, Tenant};
@@ -37,6 +39,11 @@ pub enum AdminCall {
     TenantList,
     TenantGet {
         tenant: String,
+    },
+    TenantLimits {
+        tenant: String,
+        /// What stays as it is, is not there.
+        change: QuotaChange,
     },
     TenantDelete {
         tenant: String,
@@ -142,6 +149,8 @@ pub struct TenantView {
     pub subdomain: Subdomain,
     pub created_at: Timestamp,
     pub retention: RetentionView,
+    #[serde(default)]
+    pub limits: OwnQuota,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -260,6 +269,13 @@ impl App {
             }
             AdminCall::TenantGet { tenant } => {
                 Ok(AdminAnswer::Tenant(self.named_tenant(&tenant).await?.into()))
+            }
+            AdminCall::TenantLimits { tenant, change } => {
+                let found = self.named_tenant(&tenant).await?;
+                let changed = self.change_quota(found.no, change.of(found.quota), who).await?;
+                let changed =
+                    changed.ok_or(AdminError::NotFound(format!("there is no tenant `{tenant}`")))?;
+                Ok(AdminAnswer::Tenant(changed.into()))
             }
             AdminCall::TenantDelete { tenant } => {
                 let found = self.named_tenant(&tenant).await?;
@@ -406,6 +422,49 @@ impl Erase {
     }
 }
 
+/// A change of a tenant's own limits: a number, or back to the installation's.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaChange {
+    pub requests_per_second: Option<OwnLimit>,
+    pub events_per_second: Option<OwnLimit>,
+    pub webhooks: Option<OwnLimit>,
+    pub payload_bytes: Option<OwnLimit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnLimit {
+    Default,
+    Of(NonZeroU32),
+}
+
+impl std::str::FromStr for OwnLimit {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(OwnLimit::Default),
+            _ => text.parse().map(OwnLimit::Of).map_err(|_| "must be a whole number from 1, or default"),
+        }
+    }
+}
+
+impl QuotaChange {
+    fn of(self, before: OwnQuota) -> OwnQuota {
+        let changed = |change: Option<OwnLimit>, before: Option<NonZeroU32>| match change {
+            None => before,
+            Some(OwnLimit::Default) => None,
+            Some(OwnLimit::Of(limit)) => Some(limit),
+        };
+        OwnQuota {
+            requests_per_second: changed(self.requests_per_second, before.requests_per_second),
+            events_per_second: changed(self.events_per_second, before.events_per_second),
+            webhooks: changed(self.webhooks, before.webhooks),
+            payload_bytes: changed(self.payload_bytes, before.payload_bytes),
+        }
+    }
+}
+
 impl From<Tenant> for TenantView {
     fn from(tenant: Tenant) -> Self {
         Self {
@@ -414,6 +473,7 @@ impl From<Tenant> for TenantView {
             subdomain: tenant.subdomain,
             created_at: tenant.created_at,
             retention: tenant.retention.into(),
+            limits: tenant.quota,
         }
     }
 }

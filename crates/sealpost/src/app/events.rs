@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealpost_core::audit::Action;
 use sealpost_core::delivery::CancelReason;
@@ -34,6 +35,8 @@ pub enum PublishRefused {
     Invalid { param: String, msg: String },
     #[error("{0}")]
     TooLarge(String),
+    #[error("the tenant publishes faster than it may")]
+    TooFast(Duration),
     #[error("{0}")]
     Conflict(String),
     #[error(transparent)]
@@ -112,6 +115,7 @@ impl App {
                 events: 0..prepared.len(),
             });
         }
+        self.count_events(&entry, prepared.len()).map_err(PublishRefused::TooFast)?;
         let this = self.clone();
         detached(async move { this.accept(entry, prepared, keys, None, now).await }).await
     }
@@ -177,6 +181,11 @@ impl App {
             .ok_or_else(|| invalid("type", format!("`{name}` is not a registered event type")))?;
         if event_type.event_type.origin == Origin::Own {
             return Err(invalid("type", format!("`{name}` is published by Sealpost itself")));
+        }
+        let most = self.quota(entry).payload_bytes;
+        if publication.payload.as_str().len() > most {
+            let message = format!("a payload of this tenant has at most {most} bytes");
+            return Err(PublishRefused::TooLarge(message));
         }
         let id = publication.id.unwrap_or_else(|| EventId::new(now, self.clock.chance()));
         let payload = if matches!(name, "credential_create" | "credential_issued") {

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod keys;
 pub mod lanes;
 pub mod operators;
+pub mod quotas;
 pub mod registry;
 pub mod samples;
 pub mod starts;
@@ -25,6 +26,7 @@ use sealpost_core::audit::{Action, By};
 use sealpost_core::event::Event;
 use sealpost_core::id::TenantNo;
 use sealpost_core::payload::Payload;
+use sealpost_core::quota::Quota;
 use sealpost_core::settings::ServerDefaults;
 use sealpost_core::target_url::UrlRules;
 use sealpost_egress::TxtLookup;
@@ -57,6 +59,8 @@ pub struct AppConfig {
     pub public_url: String,
     pub base_domain: Option<String>,
     pub bootstrap_api_key: Option<sealpost_core::secret::Secret<String>>,
+    /// Of tenants that have no limits of their own.
+    pub quota: Quota,
     /// How long a next key is published before `key rotate` takes it.
     pub publish_ahead: std::time::Duration,
 }

@@ -4,7 +4,7 @@
 //! transaction, and a change is put in here before it is acknowledged. A refresh costs what changed, not what there is.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use sealpost_core::event_type::{self, EventType, EventTypeName};
 use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
 use sealpost_core::key_ring::KeyRing;
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::tenant::Tenant;
 use sealpost_core::webhook::{Subscription, Webhook};
 use sealpost_egress::Scheme;
@@ -23,6 +24,7 @@ use sealpost_store::{Store, StoreError};
 
 use super::gate::WebhookGate;
 use super::lanes::HookInfo;
+use super::quotas::Paces;
 
 /// Between tries to read a change back.
 const REFRESH_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
@@ -96,6 +98,7 @@ struct State {
     receive_all: Vec<WebhookNo>,
     types: HashMap<EventTypeName, Arc<TypeEntry>>,
     keys: Arc<Keys>,
+    quota: OwnQuota,
 }
 
 #[derive(Debug)]
@@ -103,6 +106,7 @@ pub struct TenantEntry {
     pub tenant: Tenant,
     pub hasher: Arc<TenantHasher>,
     state: RwLock<State>,
+    pub paces: Mutex<Paces>,
     /// One refresh at a time.
     refreshing: tokio::sync::Mutex<()>,
     /// One change at a time of those that are decided on what a webhook is now, or that are kept in memory too.
@@ -135,6 +139,11 @@ impl TenantEntry {
 
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.state().keys)
+    }
+
+    /// The tenant's own limits.
+    pub fn quota(&self) -> OwnQuota {
+        self.state().quota
     }
 
     pub fn event_type(&self, name: &str) -> Option<Arc<TypeEntry>> {
@@ -175,6 +184,7 @@ impl State {
             receive_all: Vec::new(),
             types,
             keys: Arc::new(Keys { ring: KeyRing::default(), version: 0, signing: None }),
+            quota: OwnQuota::default(),
         }
     }
 
@@ -210,6 +220,7 @@ impl State {
             let signing = ring.current().map(|key| Arc::new(SigningKey::from_seed(key.seed.reveal())));
             self.keys = Arc::new(Keys { ring, version: delta.version, signing });
         }
+        self.quota = delta.quota;
         self.version = delta.version;
     }
 
@@ -270,6 +281,7 @@ impl Registry {
             tenant,
             hasher,
             state: RwLock::new(State::new()),
+            paces: Mutex::default(),
             refreshing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
             verifying: tokio::sync::Mutex::new(()),

@@ -71,6 +71,7 @@ impl App {
             settings,
             secrets,
             created_at: now,
+            at_most: self.quota(&entry).webhooks,
         };
         let by = self.by(who, Action::CreateWebhook);
         let webhook = self.store.create_webhook(new, by).await?.ok_or(WebhookRefused::TooMany)?;

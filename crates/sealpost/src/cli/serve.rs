@@ -57,6 +57,18 @@ pub(super) struct ServeArgs {
     /// How long a signature is valid, or off [default: 300s]
     #[arg(long, value_name = "SPAN")]
     signature_expires: Option<String>,
+    /// API calls of one tenant in a second, or off [default: off]
+    #[arg(long, value_name = "N")]
+    limit_requests_per_second: Option<String>,
+    /// Events of one tenant in a second, or off [default: off]
+    #[arg(long, value_name = "N")]
+    limit_events_per_second: Option<String>,
+    /// Webhooks of one tenant [default: 200000]
+    #[arg(long, value_name = "N")]
+    limit_webhooks: Option<String>,
+    /// Bytes of one event's payload [default: 1048576]
+    #[arg(long, value_name = "N")]
+    limit_payload_bytes: Option<String>,
     /// How long a next key is published before it may sign [default: 30d]
     #[arg(long, value_name = "SPAN")]
     key_publish_ahead: Option<String>,
@@ -87,6 +99,10 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         (Name::RetryIntervals, args.retry_intervals),
         (Name::Timeout, args.timeout),
         (Name::SignatureExpires, args.signature_expires),
+        (Name::LimitRequests, args.limit_requests_per_second),
+        (Name::LimitEvents, args.limit_events_per_second),
+        (Name::LimitWebhooks, args.limit_webhooks),
+        (Name::LimitPayload, args.limit_payload_bytes),
         (Name::KeyPublishAhead, args.key_publish_ahead),
         (Name::BaseDomain, args.base_domain),
         (Name::PublicUrl, args.public_url),

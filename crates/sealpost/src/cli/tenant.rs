@@ -1,6 +1,9 @@
-//! `sealpost tenant create|list|get|delete`
+//! `sealpost tenant create|list|get|limits|delete`
+
+use std::num::NonZeroU32;
 
 use clap::{Args, Subcommand};
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::tenant::{Retention, Subdomain};
 use sealpost_core::time::Span;
 use serde_json::json;
@@ -9,7 +12,7 @@ use super::client::Failure;
 use super::confirm::confirm;
 use super::output::{self, OutputArgs};
 use super::{StoreArgs, admin};
-use crate::app::admin::{AdminAnswer, AdminCall, RetentionView, TenantView};
+use crate::app::admin::{AdminAnswer, AdminCall, OwnLimit, QuotaChange, RetentionView, TenantView};
 
 #[derive(Debug, Args)]
 pub(super) struct TenantArgs {
@@ -52,6 +55,25 @@ enum TenantCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Change what a tenant may use; what is not named stays
+    Limits {
+        /// Its name below the base domain
+        subdomain: String,
+        /// API calls in a second, or `default`
+        #[arg(long, value_name = "N")]
+        requests_per_second: Option<OwnLimit>,
+        /// Published events in a second, or `default`
+        #[arg(long, value_name = "N")]
+        events_per_second: Option<OwnLimit>,
+        /// Webhooks, or `default`
+        #[arg(long, value_name = "N")]
+        webhooks: Option<OwnLimit>,
+        /// Bytes of one event's payload, or `default`
+        #[arg(long, value_name = "N")]
+        payload_bytes: Option<OwnLimit>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Delete a tenant: its keys stop working, its webhooks stop, its payloads are destroyed
     Delete {
         /// Its name below the base domain, which nobody will get again
@@ -77,6 +99,17 @@ pub(super) async fn run(args: TenantArgs) -> Result<(), Failure> {
         }
         TenantCommand::List { output } => (AdminCall::TenantList, output),
         TenantCommand::Get { subdomain, output } => (AdminCall::TenantGet { tenant: subdomain }, output),
+        TenantCommand::Limits {
+            subdomain,
+            requests_per_second,
+            events_per_second,
+            webhooks,
+            payload_bytes,
+            output,
+        } => {
+            let change = QuotaChange { requests_per_second, events_per_second, webhooks, payload_bytes };
+            (AdminCall::TenantLimits { tenant: subdomain, change }, output)
+        }
         TenantCommand::Delete { subdomain, yes, output } => {
             let shown = output::safe(&subdomain).into_owned();
             let warning = format!(
@@ -111,7 +144,21 @@ fn table(tenants: &[TenantView]) -> String {
             output::span(kept.payload_after_delivered.0),
             output::span(kept.payload_after_failed.0),
             output::span(kept.metadata.0),
+            limits(&tenant.limits),
         ]
     });
-    output::table(&["tenant", "name", "id", "created", "delivered", "failed", "metadata"], rows)
+    output::table(&["tenant", "name", "id", "created", "delivered", "failed", "metadata", "limits"], rows)
+}
+
+/// The tenant's own, in few words.
+fn limits(own: &OwnQuota) -> String {
+    let of = |limit: Option<NonZeroU32>, what: &str| limit.map(|limit| format!("{limit} {what}"));
+    let own = [
+        of(own.requests_per_second, "requests/s"),
+        of(own.events_per_second, "events/s"),
+        of(own.webhooks, "webhooks"),
+        of(own.payload_bytes, "bytes"),
+    ];
+    let own: Vec<String> = own.into_iter().flatten().collect();
+    if own.is_empty() { "default".into() } else { own.join(", ") }
 }

@@ -63,6 +63,12 @@ fn defaults_are_the_documented_ones() {
                     300s,
                 ),
             },
+            quota: Quota {
+                requests_per_second: None,
+                events_per_second: None,
+                webhooks: 200000,
+                payload_bytes: 1048576,
+            },
             publish_ahead: 2592000s,
             base_domain: None,
             public_url: None,
@@ -132,6 +138,10 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_SIGNATURE_EXPIRES", "never")],
             &[("SEALPOST_SIGNATURE_EXPIRES", "1s")],
             &[("SEALPOST_KEY_PUBLISH_AHEAD", "23h")],
+            &[("SEALPOST_LIMIT_REQUESTS_PER_SECOND", "0")],
+            &[("SEALPOST_LIMIT_EVENTS_PER_SECOND", "fast")],
+            &[("SEALPOST_LIMIT_WEBHOOKS", "off")],
+            &[("SEALPOST_LIMIT_PAYLOAD_BYTES", "1048577")],
             &[("SEALPOST_BASE_DOMAIN", "https://example.com")],
             &[("SEALPOST_BASE_DOMAIN", "192.0.2.1")],
             &[("SEALPOST_PUBLIC_URL", "http://webhooks.example.com")],
@@ -170,6 +180,10 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_SIGNATURE_EXPIRES must be a span such as 300s, or off.
             SEALPOST_SIGNATURE_EXPIRES must be at least 10s and at most 7d.
             SEALPOST_KEY_PUBLISH_AHEAD must be at least 24h and at most 365d.
+            SEALPOST_LIMIT_REQUESTS_PER_SECOND must be a whole number from 1, or off.
+            SEALPOST_LIMIT_EVENTS_PER_SECOND must be a whole number from 1, or off.
+            SEALPOST_LIMIT_WEBHOOKS must be a whole number from 1 to 200000.
+            SEALPOST_LIMIT_PAYLOAD_BYTES must be a whole number from 1 to 1048576.
             SEALPOST_BASE_DOMAIN must be a domain name such as webhooks.example.com, without port or path.
             SEALPOST_BASE_DOMAIN must be a domain name such as webhooks.example.com, without port or path.
             SEALPOST_PUBLIC_URL must begin with https:// unless it names this machine.

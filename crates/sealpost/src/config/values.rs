@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use sealpost_core::key_ring::{PUBLISH_AHEAD, PUBLISH_AHEAD_MIN};
 use sealpost_core::limits as bound;
+use sealpost_core::quota::{OwnQuota, Quota};
 use sealpost_core::retry::RetryPolicy;
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::{ServerDefaults, SignatureExpires};
@@ -86,6 +88,13 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
             SignatureExpires::parse(text).map_err(str::to_owned)
         }),
     };
+    let own = OwnQuota {
+        requests_per_second: from.read(Name::LimitRequests, None, rate),
+        events_per_second: from.read(Name::LimitEvents, None, rate),
+        webhooks: from.optional(Name::LimitWebhooks, |text| up_to(text, bound::WEBHOOKS_PER_TENANT)),
+        payload_bytes: from.optional(Name::LimitPayload, |text| up_to(text, bound::EVENT_BYTES)),
+    };
+    let quota = Quota::default().of(own);
     let publish_ahead = from.read(Name::KeyPublishAhead, PUBLISH_AHEAD, publish_ahead);
     let base_domain = from.optional(Name::BaseDomain, base_domain);
     let public_url = from.optional(Name::PublicUrl, own_url);
@@ -161,6 +170,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
         url_policy,
         egress,
         defaults,
+        quota,
         publish_ahead,
         base_domain,
         public_url,
@@ -261,6 +271,18 @@ fn timeout(text: &str) -> Result<u64, String> {
         .ok()
         .filter(|ms| (bound::TIMEOUT_MS_MIN..=bound::TIMEOUT_MS_MAX).contains(ms))
         .ok_or_else(|| "must be at least 100ms and at most 30s".into())
+}
+
+fn rate(text: &str) -> Result<Option<NonZeroU32>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "must be a whole number from 1, or off".into()),
+    }
+}
+
+fn up_to(text: &str, most: usize) -> Result<NonZeroU32, String> {
+    let number = text.parse::<NonZeroU32>().ok().filter(|number| number.get() as usize <= most);
+    number.ok_or_else(|| format!("must be a whole number from 1 to {most}"))
 }
 
 /// Empty means no retries at all.

@@ -9,6 +9,7 @@ mod deliveries;
 mod domain;
 mod event_types;
 mod events;
+mod limits;
 mod management;
 #[path = "../../../sealpost-egress/tests/egress/name_server.rs"]
 mod name_server;

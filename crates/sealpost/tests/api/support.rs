@@ -22,6 +22,7 @@ use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{TenantNo, WebhookId};
 use sealpost_core::outcome::Outcome;
+use sealpost_core::quota::{OwnQuota, Quota};
 use sealpost_core::role::Role;
 use sealpost_core::settings::{ServerDefaults, WebhookSettings};
 use sealpost_core::target_url::{TargetUrl, UrlRules};
@@ -47,7 +48,7 @@ pub(crate) struct World {
     pub(crate) tenant: TenantNo,
     pub(crate) admin: String,
     claimed: UnboundedReceiver<Work>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -59,20 +60,34 @@ impl World {
         Self::with_txt(base_domain, disk_reserve_bytes, TxtLookup::default()).await
     }
 
+    /// An installation whose tenants have these limits.
+    pub(crate) async fn limited(limits: OwnQuota) -> Self {
+        let config = AppConfig { quota: Quota::default().of(limits), ..config(None) };
+        Self::begin(tempfile::tempdir().unwrap(), 0, TxtLookup::default(), config, clock()).await
+    }
+
     pub(crate) async fn with_txt(base_domain: Option<&str>, disk_reserve_bytes: u64, txt: TxtLookup) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::begin(tempfile::tempdir().unwrap(), disk_reserve_bytes, txt, config(base_domain), clock()).await
+    }
+
+    /// The same folder in another process, as far as memory goes.
+    pub(crate) async fn restart(self) -> Self {
+        let World { folder, app, router, metrics, claimed, clock, .. } = self;
+        let config = (*app.config).clone();
+        drop((app, router, metrics, claimed));
+        Self::begin(folder, 0, TxtLookup::default(), config, clock).await
+    }
+
+    async fn begin(
+        folder: TempDir,
+        disk_reserve_bytes: u64,
+        txt: TxtLookup,
+        config: AppConfig,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let options =
             OpenOptions { disk_reserve_bytes, ..OpenOptions::new(folder.path().join("sealpost.db")) };
         let store = Arc::new(SqliteStore::open(options).unwrap());
-        let clock = Arc::new(ManualClock::at(START.parse().unwrap()));
-        let config = AppConfig {
-            defaults: ServerDefaults::default(),
-            url_rules: UrlRules::default(),
-            public_url: "https://posts.example".into(),
-            base_domain: base_domain.map(Into::into),
-            bootstrap_api_key: None,
-            publish_ahead: Duration::from_secs(30 * 86_400),
-        };
         let (app, claimed) = App::new(store, clock.clone(), Caps::default(), config);
         let app = app.with_txt(txt);
         let tenant = app.ensure_default_tenant().await.unwrap().no;
@@ -87,7 +102,7 @@ impl World {
             tenant,
             admin: String::new(),
             claimed,
-            _folder: folder,
+            folder,
         };
         world.admin = world.key(Role::Admin, None).await;
         world
@@ -197,6 +212,22 @@ impl World {
         };
         let settlement = Settlement { ticket: ready.ticket, attempt, next: Next::End(state), alert_after: 0 };
         self.app.store.settle(vec![settlement]).await.unwrap();
+    }
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(START.parse().unwrap()))
+}
+
+fn config(base_domain: Option<&str>) -> AppConfig {
+    AppConfig {
+        defaults: ServerDefaults::default(),
+        url_rules: UrlRules::default(),
+        public_url: "https://posts.example".into(),
+        base_domain: base_domain.map(Into::into),
+        bootstrap_api_key: None,
+        quota: Quota::default(),
+        publish_ahead: Duration::from_secs(30 * 86_400),
     }
 }
 

@@ -59,6 +59,7 @@ impl Service {
             public_url: "https://issuer.example".into(),
             base_domain: None,
             bootstrap_api_key: None,
+            quota: sealpost_core::quota::Quota::default(),
             publish_ahead: Duration::from_secs(86_400),
         };
         let dyn_clock: Arc<dyn Clock> = clock.clone();

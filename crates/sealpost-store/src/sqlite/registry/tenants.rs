@@ -7,6 +7,8 @@ use rusqlite::Connection;
 
 use sealpost_core::audit::By;
 use sealpost_core::id::TenantNo;
+use sealpost_core::quota::OwnQuota;
+use sealpost_core::tenant::Tenant;
 
 use super::raise_version;
 use super::webhooks::BURY;
@@ -20,6 +22,30 @@ use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 
 impl SqliteStore {
+    pub(super) async fn update_quota(
+        &self,
+        tenant: TenantNo,
+        quota: OwnQuota,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError> {
+        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
+            let mut statement = conn.prepare_cached(&format!(
+                "SELECT {} FROM tenant WHERE no = ?1 AND deleted_at IS NULL",
+                rows::TENANT_COLUMNS
+            ))?;
+            let found = statement.query_and_then([tenant.0], rows::tenant)?.next().transpose()?;
+            let Some(before) = found else { return Ok(None) };
+            conn.prepare_cached("UPDATE tenant SET quota = ?2 WHERE no = ?1")?
+                .execute((tenant.0, rows::to_json(&quota)?))?;
+            raise_version(conn, ctx, tenant)?;
+            let after = Tenant { quota, ..before.clone() };
+            let change = Change::between(&audit::tenant(&before), &audit::tenant(&after));
+            log::insert(conn, tenant, &by, &after.id.to_string(), &change)?;
+            Ok(Some(after))
+        };
+        self.writer.run(Kind::Registry, Cost::rows(2), write).await
+    }
+
     pub(super) async fn bury_tenant(
         &self,
         tenant: TenantNo,

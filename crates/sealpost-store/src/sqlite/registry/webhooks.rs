@@ -9,7 +9,6 @@ use sealpost_core::audit::By;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::health::Health;
 use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
-use sealpost_core::limits::WEBHOOKS_PER_TENANT;
 use sealpost_core::settings::RetentionKind;
 use sealpost_core::webhook::Webhook;
 
@@ -145,7 +144,7 @@ fn insert(
         .prepare_cached(
             "UPDATE tenant SET webhooks = webhooks + 1 WHERE no = ?1 AND webhooks < ?2 AND deleted_at IS NULL",
         )?
-        .execute((new.tenant.0, WEBHOOKS_PER_TENANT as i64))?;
+        .execute((new.tenant.0, i64::try_from(new.at_most).unwrap_or(i64::MAX)))?;
     if counted == 0 {
         return Ok(None);
     }

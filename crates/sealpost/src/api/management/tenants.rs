@@ -1,8 +1,11 @@
 //! `POST/GET /v1/tenants`, `GET/DELETE /v1/tenants/{id}`.
 
+use std::num::NonZeroU32;
+
 use axum::response::Response;
 use sealpost_core::id::TenantId;
 use sealpost_core::limits::TENANT_NAME_BYTES;
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::{Permission, Role, Roles};
 use sealpost_core::tenant::{Retention, Subdomain, Tenant};
 use sealpost_core::time::Timestamp;
@@ -30,6 +33,8 @@ struct Shown {
     subdomain: String,
     created_at: Timestamp,
     retention: RetentionView,
+    /// Its own; what is absent follows the installation's.
+    limits: OwnQuota,
     /// Only in the answer to its creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<Made>,
@@ -57,6 +62,7 @@ impl Shown {
             subdomain,
             created_at: tenant.created_at,
             retention: tenant.retention.into(),
+            limits: tenant.quota,
             client: None,
             permissions: Vec::new(),
         }
@@ -104,6 +110,25 @@ pub(in crate::api) async fn list(call: Call) -> Result<Response, Problem> {
 
 pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
     answer::ok(&Shown::of(call.app(), named(&call).await?))
+}
+
+/// `PUT /v1/tenants/{id}/limits`: replaces them; what is absent follows the installation's.
+pub(in crate::api) async fn put_limits(mut call: Call) -> Result<Response, Problem> {
+    let tenant = named(&call).await?;
+    let mut fields = Fields::of(call.json().await?)?;
+    let limit = |value: &Value| {
+        let whole = value.as_u64().and_then(|number| u32::try_from(number).ok()).and_then(NonZeroU32::new);
+        whole.ok_or_else(|| format!("must be a whole number from 1 to {}", u32::MAX))
+    };
+    let quota = OwnQuota {
+        requests_per_second: fields.optional("requestsPerSecond", limit),
+        events_per_second: fields.optional("eventsPerSecond", limit),
+        webhooks: fields.optional("webhooks", limit),
+        payload_bytes: fields.optional("payloadBytes", limit),
+    };
+    fields.finish()?;
+    let changed = call.app().change_quota(tenant.no, quota, call.operator()?).await?;
+    answer::ok(&changed.ok_or_else(|| call.no_such())?.quota)
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {

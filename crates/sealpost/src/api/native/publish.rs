@@ -154,6 +154,7 @@ fn refused(error: PublishRefused, kind: Option<BodyKind>) -> Problem {
             Problem::invalid(Location::Body, &param, msg, None)
         }
         PublishRefused::TooLarge(message) => Problem::TooLarge(message),
+        PublishRefused::TooFast(wait) => Problem::TooFast(wait),
         PublishRefused::Conflict(message) => Problem::Conflict(message),
         PublishRefused::Store(error) => error.into(),
     }

@@ -198,6 +198,9 @@ fn refused(route: &Route) -> Vec<u16> {
     if route.needs != Permission::Public {
         // 404 also where nothing is named in the path: the host may name a tenant that does not exist.
         statuses.extend([401, 403, 404, 503]);
+        if route.needs != Permission::Operate {
+            statuses.push(429);
+        }
     }
     if route.method != Method::Get {
         statuses.extend([408, 415]);
@@ -220,6 +223,7 @@ fn refusal(status: u16) -> (&'static str, &'static str) {
         409 => ("Conflict", "It contradicts what is stored"),
         413 => ("PayloadTooLarge", "More bytes than the limit"),
         415 => ("UnsupportedMediaType", "The body is of a type or encoding that this call does not read"),
+        429 => ("TooManyRequests", "The tenant is ahead of its rate; repeat it after `Retry-After` seconds"),
         503 => {
             ("ServiceUnavailable", "Nothing is wrong with the request; repeat it after `Retry-After` seconds")
         }
@@ -229,7 +233,7 @@ fn refusal(status: u16) -> (&'static str, &'static str) {
 
 fn refusals() -> Value {
     let mut all = Map::new();
-    for status in [400, 401, 403, 404, 408, 409, 413, 415, 503] {
+    for status in [400, 401, 403, 404, 408, 409, 413, 415, 429, 503] {
         let (name, about) = refusal(status);
         let mut response = match status {
             401 => {
@@ -238,7 +242,7 @@ fn refusals() -> Value {
             403 => json!({"description": about, "content": {"text/plain": {"schema": {"const": ""}}}}),
             _ => json!({"description": about, "content": as_json("Problem")}),
         };
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             response["headers"] =
                 json!({"Retry-After": {"required": true, "schema": {"type": "integer", "minimum": 0}}});
         }
@@ -282,6 +286,7 @@ fn common() -> Vec<Schema> {
         "Conflict",
         "PayloadTooLarge",
         "UnsupportedMediaType",
+        "TooManyRequests",
         "ServiceUnavailable",
     ];
     vec![

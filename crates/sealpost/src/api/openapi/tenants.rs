@@ -18,6 +18,7 @@ pub(super) fn schemas() -> Vec<Schema> {
         ("Role", json!({"enum": Role::ALL.map(Role::as_str)})),
         ("Tenant", object(tenant(), &TENANT)),
         ("NewTenant", object(new_tenant, &[&TENANT[..], &["client", "permissions"]].concat())),
+        ("TenantLimits", limits()),
         ("TenantList", list("Tenant")),
         ("TenantInput", object(input(), &["name", "subdomain"])),
         ("Client", object(client(), &CLIENT)),
@@ -27,7 +28,7 @@ pub(super) fn schemas() -> Vec<Schema> {
     ]
 }
 
-const TENANT: [&str; 5] = ["id", "name", "subdomain", "createdAt", "retention"];
+const TENANT: [&str; 6] = ["id", "name", "subdomain", "createdAt", "retention", "limits"];
 const CLIENT: [&str; 5] = ["clientId", "name", "roles", "permissions", "createdAt"];
 
 fn tenant() -> Value {
@@ -37,7 +38,25 @@ fn tenant() -> Value {
         "subdomain": {"type": "string", "description": "With the base domain, if there is one"},
         "createdAt": reference("Time"),
         "retention": reference("Retention"),
+        "limits": reference("TenantLimits"),
     })
+}
+
+/// Each is optional; 0 is not a limit but a mistake.
+fn limits() -> Value {
+    let limit = |about: &str| {
+        let about = format!("{about}; absent: the installation's");
+        json!({"type": "integer", "minimum": 1, "maximum": u32::MAX, "description": about})
+    };
+    object(
+        json!({
+            "requestsPerSecond": limit("API calls; a second's worth at once"),
+            "eventsPerSecond": limit("Published events; a batch is taken whole and paid for afterwards"),
+            "webhooks": limit("Webhooks"),
+            "payloadBytes": limit("Bytes of one event's payload"),
+        }),
+        &[],
+    )
 }
 
 fn input() -> Value {
