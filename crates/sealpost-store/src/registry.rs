@@ -141,6 +141,12 @@ pub trait Registry: Send + Sync {
         quota: OwnQuota,
         by: By,
     ) -> Result<Option<Tenant>, StoreError>;
+    /// Of the tenants that are not deleted: whose next key was published at this time or before, oldest first.
+    async fn tenants_with_next_key_since(
+        &self,
+        published: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError>;
     /// Deletes its clients, webhooks and custom domain with it; nothing is accepted for it any more, and its subdomain is never given
     /// to another. What it stored stays until its time is over or it is erased. `None` if there is no such tenant.
     async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError>;

@@ -40,6 +40,15 @@ pub struct Swept {
     pub woken: Vec<LaneNo>,
 }
 
+/// What came of a new master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Keys that it wraps now.
+    pub keys: u64,
+    /// Where the former master key is: backups that were made under it open with nothing else.
+    pub former: PathBuf,
+}
+
 /// Counters since start, for tests, metrics and `doctor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
@@ -66,6 +75,10 @@ pub trait Upkeep: Send + Sync {
 
     /// A consistent copy while serving. Holds neither the master key nor anything that opens without it.
     async fn backup(&self, to: PathBuf) -> Result<(), StoreError>;
+
+    /// Makes a new master key and wraps with it whatever the present one wraps, while serving. After a crash at any point the
+    /// store opens with the key file that is named in its options.
+    async fn rewrap(&self, by: By) -> Result<Rewrapped, StoreError>;
 
     async fn stats(&self) -> Result<StoreStats, StoreError>;
 

@@ -15,7 +15,7 @@ mod master_key;
 mod tenant_key;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt as HkdfSalt};
@@ -37,7 +37,7 @@ const FORMAT: u8 = 1;
 
 /// Holds the master key of an open store, and hands out tenant keys.
 pub struct Vault {
-    master: MasterKey,
+    master: RwLock<MasterKey>,
 }
 
 impl fmt::Debug for Vault {
@@ -48,12 +48,21 @@ impl fmt::Debug for Vault {
 
 impl Vault {
     pub fn new(master: MasterKey) -> Self {
-        Self { master }
+        Self { master: RwLock::new(master) }
     }
 
     /// What the store keeps to recognise its master key; see [`MasterKey::check_value`].
     pub fn check_value(&self) -> [u8; 32] {
-        self.master.check_value()
+        self.master().check_value()
+    }
+
+    /// From now on everything is wrapped by another master key.
+    pub fn replace(&self, master: MasterKey) {
+        *self.master.write().unwrap_or_else(PoisonError::into_inner) = master;
+    }
+
+    fn master(&self) -> MasterKey {
+        self.master.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A key for a new tenant, and the form of it that may be stored.
@@ -64,16 +73,23 @@ impl Vault {
     }
 
     pub fn unwrap_tenant_key(&self, tenant: TenantId, wrapped: &[u8]) -> Result<Arc<TenantKey>, StoreError> {
-        let place = tenant_key_place(&tenant);
-        let bytes = Zeroizing::new(open_with_salt(self.master.bytes(), &place, wrapped, "tenant key")?);
-        let bytes: [u8; 32] =
-            bytes.as_slice().try_into().map_err(|_| StoreError::Unsealable { what: "tenant key" })?;
-        Ok(Arc::new(TenantKey::new(tenant, Zeroizing::new(bytes))))
+        Ok(Arc::new(TenantKey::new(tenant, self.unwrap(tenant, wrapped)?)))
+    }
+
+    /// The stored form of a tenant's key under this vault's master key, of the one under another's.
+    pub fn rewrap_tenant_key(
+        &self,
+        tenant: TenantId,
+        former: &Vault,
+        wrapped: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        let key = former.unwrap(tenant, wrapped)?;
+        Ok(self.wrap(tenant, &key))
     }
 
     /// Seals a secret of the installation itself, which is no tenant's.
     pub fn seal_own(&self, table: &str, row: &[u8], column: &str, plaintext: &[u8]) -> Vec<u8> {
-        seal_with_salt(self.master.bytes(), &own_place(table, row, column), plaintext, &new_salt())
+        seal_with_salt(self.master().bytes(), &own_place(table, row, column), plaintext, &new_salt())
     }
 
     pub fn open_own(
@@ -84,7 +100,7 @@ impl Vault {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         open_with_salt(
-            self.master.bytes(),
+            self.master().bytes(),
             &own_place(table, row, column),
             sealed,
             "secret of the installation",
@@ -93,7 +109,14 @@ impl Vault {
     }
 
     fn wrap(&self, tenant: TenantId, key: &[u8; 32]) -> Vec<u8> {
-        seal_with_salt(self.master.bytes(), &tenant_key_place(&tenant), key, &new_salt())
+        seal_with_salt(self.master().bytes(), &tenant_key_place(&tenant), key, &new_salt())
+    }
+
+    fn unwrap(&self, tenant: TenantId, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+        let place = tenant_key_place(&tenant);
+        let bytes = Zeroizing::new(open_with_salt(self.master().bytes(), &place, wrapped, "tenant key")?);
+        let bytes = bytes.as_slice().try_into().map_err(|_| StoreError::Unsealable { what: "tenant key" })?;
+        Ok(Zeroizing::new(bytes))
     }
 }
 

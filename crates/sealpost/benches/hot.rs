@@ -69,6 +69,7 @@ impl World {
             bootstrap_api_key: None,
             quota: sealpost_core::quota::Quota::default(),
             publish_ahead: Duration::from_secs(86_400),
+            rotate_every: None,
         };
         let clock = Arc::new(ManualClock::at(now()));
         let (app, _) = App::new(Arc::new(store), clock, Caps::default(), config);

@@ -51,6 +51,8 @@ pub struct Config {
     pub quota: Quota,
     /// How long a next signing key is published before it may sign.
     pub publish_ahead: Duration,
+    /// How long a signing key signs before it is rotated by itself.
+    pub rotate_every: Option<Duration>,
     pub base_domain: Option<String>,
     /// Without a final slash.
     pub public_url: Option<String>,

@@ -72,7 +72,7 @@ pub(super) async fn erase(store: &SqliteStore, erasure: Erasure) -> Result<u64, 
 }
 
 /// Copies of overwritten pages live on in the log until it is cut to nothing.
-async fn empty_log(store: &SqliteStore) -> Result<(), StoreError> {
+pub(super) async fn empty_log(store: &SqliteStore) -> Result<(), StoreError> {
     for _ in 0..LOG_TRIES {
         if store.writer.truncate_wal().await? {
             return Ok(());

@@ -23,6 +23,7 @@ mod queue;
 mod reader;
 mod registry;
 mod retention;
+mod rewrap;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -60,6 +61,8 @@ pub struct SqliteStore {
     pub(crate) path: PathBuf,
     /// Where the master key is, for `doctor`.
     pub(crate) master_key_file: PathBuf,
+    /// Held shared from reading or making a key that the master key wraps until it is opened or stored.
+    pub(crate) wrapping: tokio::sync::RwLock<()>,
     /// What distinguishes this run of the process from earlier ones that used the file.
     pub(crate) incarnation: i64,
     tenants: RwLock<HashMap<TenantNo, KnownTenant>>,
@@ -92,6 +95,7 @@ impl SqliteStore {
             vault: Arc::new(opened.vault),
             path: opened.path,
             master_key_file: opened.master_key_file,
+            wrapping: tokio::sync::RwLock::default(),
             incarnation: opened.incarnation,
             tenants: RwLock::default(),
             lock: Mutex::new(Some(opened.lock)),
@@ -108,6 +112,7 @@ impl SqliteStore {
         if known.is_some() {
             return Ok(known);
         }
+        let _same_key = self.wrapping.read().await;
         let row: Option<([u8; 16], Vec<u8>)> = self
             .readers
             .run(move |conn| {

@@ -16,8 +16,8 @@ use sealpost_core::limits::DISK_RESERVE_BYTES;
 use crate::error::StoreError;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::reader::{Gate, Readers};
-use crate::sqlite::schema;
 use crate::sqlite::writer::{GroupLimits, Start, WriteError, Writer, folder_of};
+use crate::sqlite::{rewrap, schema};
 use crate::vault::{MasterKey, Vault};
 
 /// What a store is opened with.
@@ -156,7 +156,10 @@ fn open_vault(conn: &mut Connection, key_file: &Path) -> Result<Vault, WriteErro
         schema::set_meta(conn, "master_check", &key.check_value().as_slice())?;
         return Ok(Vault::new(key));
     };
-    let key = MasterKey::read_file(key_file)?;
+    let key = match MasterKey::read_file(key_file)? {
+        key if bool::from(key.check_value().as_slice().ct_eq(&check)) => key,
+        other => rewrap::finish(key_file, &check)?.unwrap_or(other),
+    };
     if !bool::from(key.check_value().as_slice().ct_eq(&check)) {
         let shown = key_file.display();
         let why =

@@ -6,7 +6,7 @@
 mod domains;
 mod operators;
 mod tenants;
-mod token_keys;
+pub(super) mod token_keys;
 mod webhooks;
 
 pub(crate) use webhooks::{LaneFacts, lane_facts};
@@ -46,6 +46,7 @@ use crate::vault::{TenantHasher, TenantKey};
 #[async_trait]
 impl Registry for SqliteStore {
     async fn create_tenant(&self, new: NewTenant, by: By) -> Result<Option<Tenant>, StoreError> {
+        let _same_key = self.wrapping.read().await;
         let (key, wrapped) = self.vault.new_tenant_key(new.id);
         let keys = seal_keys(&key, &new.keys);
         let made = self.writer.run(Kind::Registry, Cost::rows(3 + keys.len()), move |conn, _| {
@@ -76,6 +77,24 @@ impl Registry for SqliteStore {
         by: By,
     ) -> Result<Option<Tenant>, StoreError> {
         self.update_quota(tenant, quota, by).await
+    }
+
+    async fn tenants_with_next_key_since(
+        &self,
+        published: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError> {
+        let read = move |conn: &Connection| {
+            // Rare, and the table is small: a few rows a tenant.
+            let mut statement = conn.prepare_cached(
+                "SELECT k.tenant FROM signing_key k JOIN tenant t ON t.no = k.tenant \
+                 WHERE k.state = 0 AND k.created_at <= ?1 AND t.deleted_at IS NULL \
+                 ORDER BY k.created_at, k.tenant LIMIT ?2",
+            )?;
+            let found = statement.query_map((published.millis(), limit), |row| Ok(TenantNo(row.get(0)?)))?;
+            Ok(found.collect::<rusqlite::Result<_>>()?)
+        };
+        self.readers.run(read).await
     }
 
     async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError> {

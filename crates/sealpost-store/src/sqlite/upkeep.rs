@@ -11,14 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+use sealpost_core::audit::By;
 use sealpost_core::limits::UPKEEP_ROWS;
 use sealpost_core::time::Timestamp;
 
 use crate::error::StoreError;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::writer::{Cost, Kind, WriteError, folder_of, free_bytes};
-use crate::sqlite::{SqliteStore, backup, erase, listing, retention};
-use crate::upkeep::{Erasure, Finding, StoreStats, Swept, Upkeep};
+use crate::sqlite::{SqliteStore, backup, erase, listing, retention, rewrap};
+use crate::upkeep::{Erasure, Finding, Rewrapped, StoreStats, Swept, Upkeep};
 
 /// Payload bytes overwritten in one slice: they go through the log.
 const SLICE_BYTES: u64 = 4 * 1024 * 1024;
@@ -67,6 +68,10 @@ impl Upkeep for SqliteStore {
 
     async fn backup(&self, to: PathBuf) -> Result<(), StoreError> {
         backup::backup(self, to).await
+    }
+
+    async fn rewrap(&self, by: By) -> Result<Rewrapped, StoreError> {
+        rewrap::rewrap(self, by).await
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {

@@ -243,8 +243,11 @@ pub(crate) async fn every_change_leaves_one_entry_and_a_refused_one_leaves_none<
     assert!(store.delete_operator(id, by(Action::DeleteOperator)).await.unwrap());
     assert!(!store.delete_operator(id, by(Action::DeleteOperator)).await.unwrap());
     store.add_token_key(key("t", KeyState::Current), at(0), by(Action::RotateTokenKeys)).await.unwrap();
+    store.rewrap(by(Action::RotateMasterKey)).await.unwrap();
     let whats: Vec<String> = log(&world, default.no).await.into_iter().map(|entry| entry.what).collect();
-    assert_eq!(whats, ["create tenant", "create operator", "delete operator", "rotate token keys"]);
+    let expected =
+        ["create tenant", "create operator", "delete operator", "rotate token keys", "rotate master key"];
+    assert_eq!(whats, expected);
     assert_eq!(seen.len(), 20, "{seen:?}");
 }
 

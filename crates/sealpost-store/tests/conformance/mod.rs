@@ -35,6 +35,7 @@ macro_rules! conformance {
                 several_roles_of_a_client_read_back,
                 operators_are_found_by_their_key_and_gone_when_deleted,
                 a_deleted_tenant_accepts_nothing_and_keeps_its_name,
+                tenants_with_an_old_next_key_are_found_oldest_first,
                 a_tenants_own_limits_are_replaced_and_read_back,
                 token_keys_retire_one_after_the_other_and_are_forgotten,
                 a_webhook_reads_back_as_it_was_written,

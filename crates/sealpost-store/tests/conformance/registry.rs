@@ -404,6 +404,34 @@ pub(crate) async fn a_key_ring_is_replaced_only_on_the_version_it_was_decided_on
     assert!(after.keys.iter().any(|key| key.state == KeyState::Retired { since: at(1) }));
 }
 
+pub(crate) async fn tenants_with_an_old_next_key_are_found_oldest_first<B: Backend>(world: World<B>) {
+    let key = |n: u8, ms: i64, state| KeyRecord {
+        kid: format!("kid {n}"),
+        public: [n; 32],
+        seed: Secret::new([n; 32]),
+        created_at: at(ms),
+        state,
+    };
+    let ring = |next: i64| vec![key(1, 0, KeyState::Current), key(2, next, KeyState::Next)];
+    let mut tenants = Vec::new();
+    for (name, next) in [("a", 20), ("b", 10), ("c", 30), ("d", 10)] {
+        let new = NewTenant { keys: ring(next), ..new_tenant(name) };
+        tenants.push(world.store.create_tenant(new, by(at(0))).await.unwrap().unwrap().no);
+    }
+    let found = async |ms: i64, limit: u32| {
+        let found = world.store.tenants_with_next_key_since(at(ms), limit).await.unwrap();
+        // The tenant of every world is there as well.
+        let name =
+            |no| tenants.iter().position(|tenant| *tenant == no).map_or("w", |n| ["a", "b", "c", "d"][n]);
+        found.into_iter().map(name).collect::<String>()
+    };
+    assert_eq!(found(9, 10).await, "w");
+    assert_eq!(found(10, 10).await, "wbd");
+    assert_eq!(found(30, 3).await, "wbd");
+    world.store.delete_tenant(tenants[1], by(at(40))).await.unwrap();
+    assert_eq!(found(30, 10).await, "wdac");
+}
+
 pub(crate) async fn hashes_are_the_same_after_opening_again<B: Backend>(world: World<B>) {
     let before = world.hasher.subject("holder 7");
     let world = world.reopen().await;

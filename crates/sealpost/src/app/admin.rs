@@ -76,6 +76,8 @@ pub enum AdminCall {
     },
     /// The key that signs access tokens.
     TokenKeyRotate,
+    /// Wraps every key with a new master key.
+    MasterKeyRotate,
     Erase {
         tenant: String,
         what: Erase,
@@ -119,6 +121,7 @@ pub enum AdminAnswer {
     Clients(Vec<ClientView>),
     ClientDeleted { id: ClientId },
     Keys(Vec<KeyView>),
+    MasterKeyRotated { keys: u64, former: PathBuf },
     Erased { id: String, count: u64 },
     BackedUp { to: PathBuf },
     Findings(Vec<FindingView>),
@@ -329,6 +332,10 @@ impl App {
             AdminCall::TokenKeyRotate => {
                 let ring = self.rotate_token_keys(who).await?;
                 Ok(AdminAnswer::Keys(self.key_views(&ring)))
+            }
+            AdminCall::MasterKeyRotate => {
+                let done = self.rotate_master_key(who).await?;
+                Ok(AdminAnswer::MasterKeyRotated { keys: done.keys, former: done.former })
             }
             AdminCall::Erase { tenant, what } => {
                 let what = what.checked()?;

@@ -24,7 +24,7 @@ use sealpost_store::page::{Page, PageRequest};
 
 use super::lanes::{Full, Reservation};
 use super::registry::{Target, TenantEntry};
-use super::{App, Ready};
+use super::{App, Ready, detached};
 
 /// A registry that changes under every try is a registry under attack; more tries would not help.
 const MATCH_TRIES: usize = 8;
@@ -477,15 +477,5 @@ fn new_delivery(planned: &Planned) -> NewDelivery {
         lane_epoch: planned.target.webhook.lane_epoch,
         claim: planned.reserved.is_some(),
         cancelled: planned.target.webhook.disabled.then_some(CancelReason::WebhookDisabled),
-    }
-}
-
-/// Runs to its end even if whoever waits for it goes away.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, PublishRefused>> + Send + 'static,
-) -> Result<T, PublishRefused> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(_) => Err(StoreError::Closed.into()),
     }
 }

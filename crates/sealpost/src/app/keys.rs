@@ -1,5 +1,7 @@
 //! A tenant's signing keys: making, showing, rotating.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sealpost_core::audit::Action;
 use sealpost_core::id::TenantNo;
@@ -7,11 +9,15 @@ use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState, RotateRefused};
 use sealpost_core::secret::Secret;
 use sealpost_signature::SigningKey;
 use sealpost_store::StoreError;
+use sealpost_store::upkeep::Rewrapped;
 
-use super::App;
 use super::registry::jwks_document;
+use super::tenants::INSTALLATION;
+use super::{App, detached};
 use crate::clock::Clock;
 
+/// Tenants looked up in one go.
+const AGED_AT_ONCE: u32 = 100;
 /// Somebody else rotates at the same time; more tries would rotate twice.
 const ROTATE_TRIES: usize = 2;
 
@@ -44,6 +50,34 @@ impl App {
 
     pub async fn key_ring(&self, tenant: TenantNo) -> Result<KeyRing, StoreError> {
         Ok(self.tenant(tenant).await?.keys().ring.clone())
+    }
+
+    /// Rotates the keys of every tenant whose present key has signed for as long as the settings say. Returns how many.
+    pub async fn rotate_aged_keys(&self) -> Result<usize, StoreError> {
+        let Some(every) = self.config.rotate_every else { return Ok(0) };
+        // The present key signs since the next one was published.
+        let published = self.clock.now() - every;
+        let mut rotated = 0;
+        loop {
+            let aged = self.store.tenants_with_next_key_since(published, AGED_AT_ONCE).await?;
+            for tenant in &aged {
+                match self.rotate_keys(*tenant, false, INSTALLATION).await {
+                    Ok(_) => rotated += 1,
+                    // Another node was first.
+                    Err(KeyRefused::Refused(_)) => {}
+                    Err(KeyRefused::Store(error)) => return Err(error),
+                }
+            }
+            if aged.len() < AGED_AT_ONCE as usize {
+                return Ok(rotated);
+            }
+        }
+    }
+
+    /// Wraps all keys with a new master key; see [`sealpost_store::Upkeep::rewrap`].
+    pub async fn rotate_master_key(&self, who: &str) -> Result<Rewrapped, StoreError> {
+        let (store, by) = (Arc::clone(&self.store), self.by(who, Action::RotateMasterKey));
+        detached(async move { store.rewrap(by).await }).await
     }
 
     /// The next key signs from now on, a fresh one is published as next, the present one retires.

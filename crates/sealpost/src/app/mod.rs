@@ -63,6 +63,8 @@ pub struct AppConfig {
     pub quota: Quota,
     /// How long a next key is published before `key rotate` takes it.
     pub publish_ahead: std::time::Duration,
+    /// How long a key signs before the next one takes its place by itself; never if absent.
+    pub rotate_every: Option<std::time::Duration>,
 }
 
 /// Everything the verbs need; cheap to clone.
@@ -122,5 +124,15 @@ impl App {
     /// A tenant that must exist, because a credential or a row named it.
     pub async fn tenant(&self, no: TenantNo) -> Result<Arc<TenantEntry>, StoreError> {
         self.registry.tenant(no).await?.ok_or(StoreError::Corrupt { what: "reference to a tenant" })
+    }
+}
+
+/// Runs to its end even if whoever waits for it goes away.
+async fn detached<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Closed.into()),
     }
 }

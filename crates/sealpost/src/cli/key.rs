@@ -36,6 +36,9 @@ enum KeyCommand {
         /// Instead the key that signs access tokens, of all tenants; tokens that are out stay good for their life
         #[arg(long, conflicts_with_all = ["now", "tenant"])]
         tokens: bool,
+        /// Instead the master key, which wraps all others; nothing stops, and nothing else is rewritten
+        #[arg(long, conflicts_with_all = ["now", "tenant", "tokens"])]
+        master: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -49,11 +52,18 @@ const LOADED_ONCE: &str = "Receivers are known to load the key set once, when th
 const LOADED_NOT_YET: &str =
     "With --now the next key signs although receivers may not have been told of it yet.";
 
+const MASTER: &str = "Every key is wrapped with a new master key, which takes the place of the present one in the master \
+                      key file. The present one is kept beside it: backups made until now open with nothing else.";
+
 pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
     let tenant = args.tenant;
     let (call, output) = match args.command {
         KeyCommand::List { output } => (AdminCall::KeyList { tenant }, output),
         KeyCommand::Rotate { tokens: true, output, .. } => (AdminCall::TokenKeyRotate, output),
+        KeyCommand::Rotate { master: true, yes, output, .. } => {
+            confirm(yes, MASTER, "Make a new master key?")?;
+            (AdminCall::MasterKeyRotate, output)
+        }
         KeyCommand::Rotate { now, yes, output, .. } => {
             let warning =
                 if now { format!("{LOADED_ONCE}\n{LOADED_NOT_YET}") } else { LOADED_ONCE.to_owned() };
@@ -64,6 +74,14 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
     match admin::ask(&args.store, call).await? {
         AdminAnswer::Keys(keys) if output.json => output::json(&json!({ "data": keys })),
         AdminAnswer::Keys(keys) => output::line(table(&keys)),
+        AdminAnswer::MasterKeyRotated { keys, former } if output.json => {
+            output::json(&json!({ "keys": keys, "former": former }))
+        }
+        AdminAnswer::MasterKeyRotated { keys, former } => output::line(format!(
+            "{keys} keys are wrapped with a new master key. Make a copy of its file now, apart from the backups.\n\
+             The former one is {}: delete it with the last backup that was made under it.",
+            former.display()
+        )),
         other => Err(admin::unexpected(&other)),
     }
 }

@@ -72,6 +72,9 @@ pub(super) struct ServeArgs {
     /// How long a next key is published before it may sign [default: 30d]
     #[arg(long, value_name = "SPAN")]
     key_publish_ahead: Option<String>,
+    /// How long a signing key signs before the next one takes its place by itself, or off [default: off]
+    #[arg(long, value_name = "SPAN")]
+    key_rotate_every: Option<String>,
     /// Tenants are reached at hosts below this domain
     #[arg(long, value_name = "DOMAIN")]
     base_domain: Option<String>,
@@ -104,6 +107,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         (Name::LimitWebhooks, args.limit_webhooks),
         (Name::LimitPayload, args.limit_payload_bytes),
         (Name::KeyPublishAhead, args.key_publish_ahead),
+        (Name::KeyRotateEvery, args.key_rotate_every),
         (Name::BaseDomain, args.base_domain),
         (Name::PublicUrl, args.public_url),
         (Name::Log, args.log),

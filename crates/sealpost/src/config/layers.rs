@@ -76,6 +76,7 @@ settings! {
     LimitPayload "LIMIT_PAYLOAD_BYTES" "limits.payload_bytes" "--limit-payload-bytes",
     MasterKeyFile "MASTER_KEY_FILE" "master_key_file" "--master-key-file",
     KeyPublishAhead "KEY_PUBLISH_AHEAD" "key.publish_ahead" "--key-publish-ahead",
+    KeyRotateEvery "KEY_ROTATE_EVERY" "key.rotate_every" "--key-rotate-every",
     BaseDomain "BASE_DOMAIN" "base_domain" "--base-domain",
     PublicUrl "PUBLIC_URL" "public_url" "--public-url",
     Log "LOG" "log" "--log",

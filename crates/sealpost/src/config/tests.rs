@@ -70,6 +70,7 @@ fn defaults_are_the_documented_ones() {
                 payload_bytes: 1048576,
             },
             publish_ahead: 2592000s,
+            rotate_every: None,
             base_domain: None,
             public_url: None,
             log: "info",
@@ -138,6 +139,8 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_SIGNATURE_EXPIRES", "never")],
             &[("SEALPOST_SIGNATURE_EXPIRES", "1s")],
             &[("SEALPOST_KEY_PUBLISH_AHEAD", "23h")],
+            &[("SEALPOST_KEY_ROTATE_EVERY", "12h")],
+            &[("SEALPOST_KEY_ROTATE_EVERY", "29d")],
             &[("SEALPOST_LIMIT_REQUESTS_PER_SECOND", "0")],
             &[("SEALPOST_LIMIT_EVENTS_PER_SECOND", "fast")],
             &[("SEALPOST_LIMIT_WEBHOOKS", "off")],
@@ -180,6 +183,8 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_SIGNATURE_EXPIRES must be a span such as 300s, or off.
             SEALPOST_SIGNATURE_EXPIRES must be at least 10s and at most 7d.
             SEALPOST_KEY_PUBLISH_AHEAD must be at least 24h and at most 365d.
+            SEALPOST_KEY_ROTATE_EVERY must be off, or at least 24h and at most 3650d.
+            SEALPOST_KEY_ROTATE_EVERY must not be less than SEALPOST_KEY_PUBLISH_AHEAD: a next key may not sign before that.
             SEALPOST_LIMIT_REQUESTS_PER_SECOND must be a whole number from 1, or off.
             SEALPOST_LIMIT_EVENTS_PER_SECOND must be a whole number from 1, or off.
             SEALPOST_LIMIT_WEBHOOKS must be a whole number from 1 to 200000.

@@ -34,6 +34,7 @@ const DNS_PORT: u16 = 53;
 const DNS_SERVERS_MAX: usize = 8;
 /// A next key must be known before it signs, but not be planned for a time nobody remembers.
 const PUBLISH_AHEAD_MAX: Duration = Duration::from_secs(365 * 86_400);
+const ROTATE_EVERY_MAX: Duration = Duration::from_secs(3650 * 86_400);
 
 struct Reader {
     found: BTreeMap<Name, Found>,
@@ -96,6 +97,12 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
     };
     let quota = Quota::default().of(own);
     let publish_ahead = from.read(Name::KeyPublishAhead, PUBLISH_AHEAD, publish_ahead);
+    let rotate_every = from.read(Name::KeyRotateEvery, None, rotate_every);
+    if rotate_every.is_some_and(|every| every < publish_ahead) {
+        from.contradiction(
+            "SEALPOST_KEY_ROTATE_EVERY must not be less than SEALPOST_KEY_PUBLISH_AHEAD: a next key may not sign before that.",
+        );
+    }
     let base_domain = from.optional(Name::BaseDomain, base_domain);
     let public_url = from.optional(Name::PublicUrl, own_url);
     let log = from.read(Name::Log, "info".to_owned(), log_filter);
@@ -172,6 +179,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
         defaults,
         quota,
         publish_ahead,
+        rotate_every,
         base_domain,
         public_url,
         log,
@@ -304,6 +312,16 @@ fn publish_ahead(text: &str) -> Result<Duration, String> {
         Ok(ahead)
     } else {
         Err("must be at least 24h and at most 365d".into())
+    }
+}
+
+fn rotate_every(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => match span(text) {
+            Ok(every) if (PUBLISH_AHEAD_MIN..=ROTATE_EVERY_MAX).contains(&every) => Ok(Some(every)),
+            _ => Err("must be off, or at least 24h and at most 3650d".into()),
+        },
     }
 }
 

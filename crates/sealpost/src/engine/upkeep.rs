@@ -12,14 +12,26 @@ const REST: Duration = Duration::from_millis(500);
 /// Between looks at which lanes have work on disk: whatever note was lost on the way, this finds it.
 const LANES_AGAIN: Duration = Duration::from_secs(10);
 
+/// Between looks at the age of signing keys.
+const KEYS_AGAIN: Duration = Duration::from_secs(3600);
+
 pub(super) async fn run(shared: Arc<Shared>) {
     let app = &shared.app;
     let mut looked = app.clock.boot();
+    let mut keys_looked: Option<Duration> = None;
     while !shared.is_closing() {
         if app.clock.boot().saturating_sub(looked) >= LANES_AGAIN {
             looked = app.clock.boot();
             if let Err(error) = super::claim::find_lanes(&shared).await {
                 tracing::error!(%error, "the lanes could not be looked at");
+            }
+        }
+        if keys_looked.is_none_or(|looked| app.clock.boot().saturating_sub(looked) >= KEYS_AGAIN) {
+            keys_looked = Some(app.clock.boot());
+            match app.rotate_aged_keys().await {
+                Ok(0) => {}
+                Ok(tenants) => tracing::info!(tenants, "signing keys were rotated for their age"),
+                Err(error) => tracing::error!(%error, "signing keys were not rotated"),
             }
         }
         let rows = match app.store.sweep(app.clock.now()).await {

@@ -82,6 +82,7 @@ pub fn app_config(config: &Config, public_url: String) -> AppConfig {
         base_domain: config.base_domain.clone(),
         bootstrap_api_key: config.bootstrap_api_key.clone(),
         publish_ahead: config.publish_ahead,
+        rotate_every: config.rotate_every,
         quota: config.quota,
     }
 }

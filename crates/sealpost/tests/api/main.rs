@@ -9,6 +9,7 @@ mod deliveries;
 mod domain;
 mod event_types;
 mod events;
+mod key_age;
 mod limits;
 mod management;
 #[path = "../../../sealpost-egress/tests/egress/name_server.rs"]

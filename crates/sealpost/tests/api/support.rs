@@ -66,6 +66,12 @@ impl World {
         Self::begin(tempfile::tempdir().unwrap(), 0, TxtLookup::default(), config, clock()).await
     }
 
+    /// An installation that rotates signing keys at this age.
+    pub(crate) async fn rotating(every: Option<Duration>) -> Self {
+        let config = AppConfig { rotate_every: every, ..config(None) };
+        Self::begin(tempfile::tempdir().unwrap(), 0, TxtLookup::default(), config, clock()).await
+    }
+
     pub(crate) async fn with_txt(base_domain: Option<&str>, disk_reserve_bytes: u64, txt: TxtLookup) -> Self {
         Self::begin(tempfile::tempdir().unwrap(), disk_reserve_bytes, txt, config(base_domain), clock()).await
     }
@@ -228,6 +234,7 @@ fn config(base_domain: Option<&str>) -> AppConfig {
         bootstrap_api_key: None,
         quota: Quota::default(),
         publish_ahead: Duration::from_secs(30 * 86_400),
+        rotate_every: None,
     }
 }
 

@@ -61,6 +61,7 @@ impl Service {
             bootstrap_api_key: None,
             quota: sealpost_core::quota::Quota::default(),
             publish_ahead: Duration::from_secs(86_400),
+            rotate_every: None,
         };
         let dyn_clock: Arc<dyn Clock> = clock.clone();
         let (app, ready) = App::new(store, dyn_clock, Caps::default(), config);
