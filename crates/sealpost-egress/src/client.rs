@@ -20,11 +20,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::address::AddressRule;
 use crate::config::{ConfigError, EgressConfig};
 use crate::connect::{Dialer, Reach, TrustError, tls_connector, trust_anchors};
+use crate::documents::Documents;
 use crate::error::{ConnectFault, EgressError, Phase, ProtocolFault, RefusedAddress, Sent};
 use crate::http1::{BodyEnd, Excerpt, Exchange, Http1, SUCCESS_BODY_LIMIT, is_unambiguous};
 use crate::http2::{Http2, Lease};
 use crate::pool::{Key, Pool, Taken};
-use crate::request::{Answer, Outbound, Request, Scheme};
+use crate::request::{Answer, Outbound, Reads, Request, Scheme};
 use crate::resolve::Resolver;
 use crate::txt::TxtLookup;
 
@@ -67,6 +68,11 @@ impl Egress {
     /// For who proves names and sends nothing.
     pub fn txt_lookup(&self) -> TxtLookup {
         self.txt.clone()
+    }
+
+    /// For who reads what somebody publishes and delivers nothing.
+    pub fn documents(self: &Arc<Self>) -> Documents {
+        Documents::over(Arc::clone(self) as Arc<dyn Outbound>)
     }
 
     /// Connections kept for later use, for metrics.
@@ -180,7 +186,7 @@ impl Attempt<'_> {
         };
         let took = self.began.elapsed();
         let (parts, body) = head.into_parts();
-        let excerpt = connection.read_body(body, MAX_EXCERPT, self.body_deadline(parts.status)).await;
+        let excerpt = connection.read_body(body, self.body_limit(), self.body_deadline(parts.status)).await;
         let clean = excerpt.end == BodyEnd::Clean && is_unambiguous(&parts);
         if clean && connection.may_be_reused().await {
             self.egress.pool.put(self.key.clone(), connection, Instant::now());
@@ -208,7 +214,7 @@ impl Attempt<'_> {
         };
         let took = self.began.elapsed();
         let (parts, body) = head.into_parts();
-        let excerpt = lease.read_body(body, MAX_EXCERPT, self.body_deadline(parts.status)).await;
+        let excerpt = lease.read_body(body, self.body_limit(), self.body_deadline(parts.status)).await;
         Ended::Answered(answer(parts, excerpt, took, reused))
     }
 
@@ -223,9 +229,17 @@ impl Attempt<'_> {
         })
     }
 
-    /// A failure's body goes into the log and may use the rest of the time; a success's is only in the way.
+    fn body_limit(&self) -> usize {
+        match self.request.reads {
+            Reads::Excerpt => MAX_EXCERPT,
+            Reads::Whole(limit) => limit,
+        }
+    }
+
+    /// A failure's body goes into the log and may use the rest of the time; a success's is only in the way, unless it
+    /// is what was asked for.
     fn body_deadline(&self, status: StatusCode) -> Instant {
-        if status.is_success() {
+        if status.is_success() && self.request.reads == Reads::Excerpt {
             self.deadline.min(Instant::now() + SUCCESS_BODY_LIMIT)
         } else {
             self.deadline

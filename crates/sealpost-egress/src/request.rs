@@ -48,9 +48,19 @@ pub struct Request {
     /// a request that brings one is refused.
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// From the call of `send` to the answer's head.
+    /// From the call of `send` to the answer's head; with [`Reads::Whole`] to its end.
     pub timeout: Duration,
+    pub reads: Reads,
     pub gate: Arc<dyn Gate>,
+}
+
+/// How much of the answer's body is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reads {
+    /// Its beginning, for a log, as far as it comes at once.
+    Excerpt,
+    /// All of it, if it has no more bytes than this.
+    Whole(usize),
 }
 
 impl Request {
@@ -73,6 +83,7 @@ impl Request {
             headers: HeaderMap::new(),
             body,
             timeout: DEFAULT_TIMEOUT,
+            reads: Reads::Excerpt,
             gate: Arc::new(OpenGate),
         }
     }

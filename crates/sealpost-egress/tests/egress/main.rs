@@ -3,6 +3,7 @@
 mod address;
 mod answers;
 mod api;
+mod documents;
 mod gate;
 mod name_server;
 mod names;
