@@ -18,6 +18,7 @@ pub mod key_ring;
 pub mod lane;
 pub mod limits;
 pub mod minimise;
+pub mod openid;
 pub mod outcome;
 pub mod payload;
 pub mod publish;

@@ -165,7 +165,8 @@ impl FromStr for Role {
     }
 }
 
-/// The roles of a client: one or more, each once. Written `admin,issuer` on one line and as an array in JSON.
+/// The roles of a client: one or more, each once. Written `admin,issuer` on one line and as an array in JSON. Only a
+/// token of an external provider may have none.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Roles(u16);
 
@@ -180,6 +181,13 @@ pub enum InvalidRoles {
 }
 
 impl Roles {
+    /// May nothing.
+    pub const NONE: Roles = Roles(0);
+
+    pub const fn and(self, role: Role) -> Self {
+        Self(self.0 | role.bit())
+    }
+
     pub fn of(roles: impl IntoIterator<Item = Role>) -> Result<Self, InvalidRoles> {
         let mut bits = 0;
         for role in roles {

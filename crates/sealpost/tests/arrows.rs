@@ -48,6 +48,22 @@ fn rooms_use_only_what_they_may() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What decides may ask for records and documents, but has no way to send.
+#[test]
+fn the_app_cannot_deliver() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/app"), &mut files);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = || text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for door in ["Outbound", "Egress", "ApiClient", "Scripted"] {
+            let words = |line: &str| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == door);
+            let named = code().any(words);
+            assert!(!named, "{} names {door}", file.display());
+        }
+    }
+}
+
 #[test]
 fn each_driver_has_one_door() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

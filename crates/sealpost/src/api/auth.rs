@@ -16,9 +16,10 @@ use super::route::Route;
 use crate::app::App;
 use crate::app::clients::Caller;
 use crate::app::domains::VerifiedDomains;
+use crate::app::openid::TOKEN_BYTES_MAX;
 
-/// An access token has some 700 bytes; no key of ours is longer, the operator's own bootstrap key may be.
-const KEY_BYTES_MAX: usize = 4096;
+/// A provider's token is the longest that is taken; no key of ours comes near it.
+const KEY_BYTES_MAX: usize = TOKEN_BYTES_MAX;
 
 /// What the host of a request says about the tenant.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,6 +13,8 @@ use sealpost_store::StoreError;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::app::clients::CannotTell;
+
 /// Where a refused value stood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -109,6 +111,18 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<CannotTell> for Problem {
+    fn from(error: CannotTell) -> Self {
+        let again_in = match error {
+            CannotTell::Store(error) => return error.into(),
+            CannotTell::Keys { again_in } => again_in,
+        };
+        let retry_after_s = u32::try_from(whole_seconds(again_in)).unwrap_or(u32::MAX);
+        let message = "The provider that issued the token does not give its keys";
+        Problem::Unavailable { message, retry_after_s }
+    }
+}
+
 #[derive(Serialize)]
 struct Shown<'a> {
     code: &'static str,
@@ -144,9 +158,7 @@ impl IntoResponse for Problem {
             P::TooFast(wait) => {
                 let message = "The tenant makes more calls, or publishes more events, than it may";
                 let response = shown(S::TOO_MANY_REQUESTS, "TooManyRequests", message, &[]);
-                // Whole seconds, never too few.
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                with(response, RETRY_AFTER, &seconds.max(1).to_string())
+                with(response, RETRY_AFTER, &whole_seconds(*wait).to_string())
             }
             P::TooSlow => shown(S::REQUEST_TIMEOUT, "RequestTimeout", "The body did not arrive in time", &[]),
             P::Conflict(message) => shown(S::CONFLICT, "Conflict", message, &[]),
@@ -161,6 +173,11 @@ impl IntoResponse for Problem {
             P::Internal => (S::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, TEXT)], "").into_response(),
         }
     }
+}
+
+/// Never too few.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 fn shown(status: StatusCode, code: &'static str, message: &str, details: &[Detail]) -> Response {

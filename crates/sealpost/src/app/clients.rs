@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use sealpost_core::audit::Action;
-use sealpost_core::id::{ClientId, TenantNo, WebhookId};
+use sealpost_core::id::{ClientId, TenantId, TenantNo, WebhookId};
 use sealpost_core::limits as bound;
 use sealpost_core::role::{Role, Roles};
 use sealpost_core::secret::Secret;
@@ -57,6 +58,15 @@ pub enum ClientRefused {
     Store(#[from] StoreError),
 }
 
+/// Why nobody can say whether a credential is good.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotTell {
+    #[error("the keys of the provider that issued the token are not known")]
+    Keys { again_in: Duration },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 #[derive(Debug)]
 pub struct ClientCache {
     bootstrap: Option<[u8; 32]>,
@@ -65,11 +75,13 @@ pub struct ClientCache {
     pub(super) default_tenant: OnceLock<TenantNo>,
 }
 
-/// Clients by key hash and by id, and how often clients were deleted: what was read before a deletion is not remembered after it.
+/// Clients by key hash and by id, tenants as tokens of providers name them, and how often clients or tenants were
+/// deleted: what was read before a deletion is not remembered after it.
 #[derive(Debug, Default)]
 struct Known {
     clients: HashMap<[u8; 32], Client>,
     by_id: HashMap<ClientId, Client>,
+    tenants: HashMap<String, TenantNo>,
     deletions: u64,
 }
 
@@ -82,11 +94,12 @@ impl ClientCache {
         }
     }
 
-    /// After a deletion: whose key still works is asked of the store again.
+    /// After a deletion: who is still there is asked of the store again.
     pub(super) fn forget(&self) {
         let mut known = self.known();
         known.clients.clear();
         known.by_id.clear();
+        known.tenants.clear();
         known.deletions += 1;
     }
 
@@ -107,8 +120,8 @@ pub fn hash(key: &str) -> [u8; 32] {
 }
 
 impl App {
-    /// The caller behind a key or an access token; `None` if it is unknown or expired.
-    pub async fn authenticate(&self, key: &str) -> Result<Option<Caller>, StoreError> {
+    /// The caller behind a key, an access token of ours or one of a provider; `None` if it is unknown or expired.
+    pub async fn authenticate(&self, key: &str) -> Result<Option<Caller>, CannotTell> {
         let key_hash = hash(key);
         // Keys are found by the hash of 256 random bits: the time of the look-up says nothing about them.
         if self.clients.bootstrap == Some(key_hash) {
@@ -121,8 +134,10 @@ impl App {
             }));
         }
         if looks_like_a_token(key) {
-            let client = self.client_of_token(key).await?;
-            return Ok(client.and_then(|client| self.caller(client)));
+            return match self.client_of_token(key).await? {
+                Some(client) => Ok(self.caller(client)),
+                None => self.caller_of_provider(key).await,
+            };
         }
         let (known, deletions) = {
             let known = self.clients.known();
@@ -169,6 +184,32 @@ impl App {
                     known.by_id.clear();
                 }
                 known.by_id.insert(id, client.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// A tenant by its id or, if that is nobody's, by its subdomain.
+    pub(super) async fn tenant_named(&self, name: &str) -> Result<Option<TenantNo>, StoreError> {
+        let (known, deletions) = {
+            let known = self.clients.known();
+            (known.tenants.get(name).copied(), known.deletions)
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let all = self.store.tenants().await?;
+        let id = name.parse::<TenantId>().ok();
+        let by_id = all.iter().find(|tenant| Some(tenant.id) == id);
+        let found = by_id.or_else(|| all.iter().find(|tenant| tenant.subdomain.as_str() == name));
+        let found = found.map(|tenant| tenant.no);
+        if let Some(no) = found {
+            let mut known = self.clients.known();
+            if known.deletions == deletions {
+                if known.tenants.len() >= REMEMBERED {
+                    known.tenants.clear();
+                }
+                known.tenants.insert(name.to_owned(), no);
             }
         }
         Ok(found)

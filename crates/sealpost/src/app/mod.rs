@@ -11,6 +11,7 @@ pub mod events;
 pub mod gate;
 pub mod keys;
 pub mod lanes;
+pub mod openid;
 pub mod operators;
 pub mod quotas;
 pub mod registry;
@@ -80,6 +81,7 @@ pub struct App {
     txt: TxtLookup,
     clients: Arc<clients::ClientCache>,
     tokens: Arc<tokens::Tokens>,
+    openid: Arc<openid::Providers>,
 }
 
 impl App {
@@ -95,6 +97,7 @@ impl App {
             registry: Arc::new(Registry::new(Arc::clone(&store))),
             clients: Arc::new(clients::ClientCache::new(config.bootstrap_api_key.as_ref())),
             tokens: Arc::default(),
+            openid: Arc::default(),
             config: Arc::new(config),
             starts: StartMarks::none(),
             domains: Arc::default(),
@@ -114,6 +117,11 @@ impl App {
     /// Asks the DNS for what proves a domain; without it no domain can be verified.
     pub fn with_txt(self, txt: TxtLookup) -> Self {
         Self { txt, ..self }
+    }
+
+    /// Takes tokens of these providers, and fetches their keys; without it nobody's but our own.
+    pub fn with_openid(self, providers: openid::Providers) -> Self {
+        Self { openid: Arc::new(providers), ..self }
     }
 
     /// For the audit log: who does what now.

@@ -15,7 +15,9 @@ mod management;
 #[path = "../../../sealpost-egress/tests/egress/name_server.rs"]
 mod name_server;
 mod oauth;
+mod openid;
 mod operations;
+mod provider;
 mod publish;
 mod settings;
 mod support;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use sealpost::api::{self, ApiState, openapi};
 use sealpost::app::lanes::{Caps, Work};
+use sealpost::app::openid::Providers;
 use sealpost::app::webhooks::WebhookInput;
 use sealpost::app::{App, AppConfig};
 use sealpost::clock::ManualClock;
@@ -21,6 +22,7 @@ use sealpost_core::delivery::{AttemptRecord, State};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{TenantNo, WebhookId};
+use sealpost_core::openid::Provider;
 use sealpost_core::outcome::Outcome;
 use sealpost_core::quota::{OwnQuota, Quota};
 use sealpost_core::role::Role;
@@ -28,7 +30,7 @@ use sealpost_core::settings::{ServerDefaults, WebhookSettings};
 use sealpost_core::target_url::{TargetUrl, UrlRules};
 use sealpost_core::time::Timestamp;
 use sealpost_core::webhook::{Subscription, Webhook};
-use sealpost_egress::{Egress, EgressConfig, TxtLookup};
+use sealpost_egress::{Documents, Egress, EgressConfig, TxtLookup};
 use sealpost_store::queue::{Next, Settlement};
 use sealpost_store::sqlite::{OpenOptions, SqliteStore};
 use serde_json::{Value, json};
@@ -74,6 +76,13 @@ impl World {
 
     pub(crate) async fn with_txt(base_domain: Option<&str>, disk_reserve_bytes: u64, txt: TxtLookup) -> Self {
         Self::begin(tempfile::tempdir().unwrap(), disk_reserve_bytes, txt, config(base_domain), clock()).await
+    }
+
+    /// Takes tokens of these providers too.
+    pub(crate) fn with_openid(self, providers: Vec<Provider>, documents: Documents) -> Self {
+        let app = self.app.clone().with_openid(Providers::new(providers, documents));
+        let state = ApiState::new(app.clone(), self.ready.clone());
+        Self { router: api::router(state.clone()), metrics: api::metrics_router(state), app, ..self }
     }
 
     /// The same folder in another process, as far as memory goes.
