@@ -5,6 +5,7 @@
 //! the thin shell around it that reads.
 
 mod layers;
+mod openid;
 mod values;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use sealpost_core::openid::Provider;
 use sealpost_core::quota::Quota;
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::ServerDefaults;
@@ -53,6 +55,8 @@ pub struct Config {
     pub publish_ahead: Duration,
     /// How long a signing key signs before it is rotated by itself.
     pub rotate_every: Option<Duration>,
+    /// External providers whose tokens are taken.
+    pub openid: Vec<Provider>,
     pub base_domain: Option<String>,
     /// Without a final slash.
     pub public_url: Option<String>,

@@ -14,8 +14,12 @@ use tempfile::TempDir;
 
 #[path = "../../sealpost-egress/tests/egress/name_server.rs"]
 mod name_server;
+#[expect(dead_code, reason = "the API's tests use the rest of it")]
+#[path = "api/provider.rs"]
+mod provider;
 
 use name_server::Names;
+use provider::{Provider, Signer};
 
 /// A folder with the settings that every command in it gets.
 struct Place {
@@ -180,6 +184,34 @@ fn a_custom_domain_is_looked_up_at_the_configured_servers_and_known_after_a_rest
 
     assert_eq!(jwks(&place.serve()), "HTTP/1.1 200 OK");
     assert_eq!(names.asked.load(Ordering::SeqCst), 1, "one question, and none at the start");
+}
+
+#[test]
+fn tokens_of_the_configured_provider_are_taken_and_doctor_asks_it() {
+    let runtime = tokio::runtime::Runtime::new().expect("it starts");
+    let provider = runtime.block_on(Provider::start());
+    let signer = Signer::ed();
+    provider.publish([signer.jwk("d")]);
+    let place = Place::new(&[
+        ("SEALPOST_EGRESS_HTTP", "loopback"),
+        ("SEALPOST_OPENID_ISSUER", &provider.issuer),
+        ("SEALPOST_OPENID_AUDIENCE", provider::AUDIENCE),
+        ("SEALPOST_OPENID_TENANT", "default"),
+        ("SEALPOST_OPENID_ROLES", "webhook-ops=issuer"),
+    ]);
+    let claims = serde_json::json!({
+        "iss": provider.issuer, "aud": provider::AUDIENCE, "sub": "u-1", "exp": 4_000_000_000_u64,
+        "roles": ["webhook-ops"],
+    });
+    let token = signer.token(&serde_json::json!({"alg": "EdDSA", "kid": "d"}), &claims);
+    let serving = place.serve();
+    assert_eq!(provider.asked(), (0, 0), "nobody is asked before a token needs it");
+    assert_eq!(serving.get("/v1/webhooks", &token).0, "HTTP/1.1 200 OK");
+    assert_eq!(provider.asked(), (1, 1));
+    let doctor = place.run(&["doctor"]);
+    let said = format!("ok    the OpenID provider {} gives a key", provider.issuer);
+    assert!(doctor.out.lines().any(|line| line == said), "{doctor:?}");
+    assert_eq!(provider.asked(), (2, 2));
 }
 
 /// A server with one send under way that does not end by itself; the receiver takes the request and says nothing.

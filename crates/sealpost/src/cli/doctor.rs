@@ -3,6 +3,8 @@
 //! First facts are gathered, then judged: the judging is pure. Warnings are for what works but should be known;
 //! failures end with exit code 1.
 
+mod openid;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -64,6 +66,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let config = args.store.load()?;
     let facts = Facts::gather(&config, &SystemClock::start());
     let mut findings = judge(&config, &facts);
+    findings.extend(openid::findings(&config).await);
     if facts.data_folder.is_some() {
         match admin::ask_with(&config, AdminCall::Doctor).await {
             Ok(AdminAnswer::Findings(of_the_store)) => findings.extend(of_the_store),

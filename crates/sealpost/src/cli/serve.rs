@@ -81,6 +81,27 @@ pub(super) struct ServeArgs {
     /// Where this server is reached, for links
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Takes tokens of this OpenID provider too, as its tokens spell it
+    #[arg(long, value_name = "URL")]
+    openid_issuer: Option<String>,
+    /// What its tokens must be for
+    #[arg(long, value_name = "TEXT")]
+    openid_audience: Option<String>,
+    /// Where its keys are [default: its discovery document says]
+    #[arg(long, value_name = "URL")]
+    openid_jwks_url: Option<String>,
+    /// All its tokens are for this tenant
+    #[arg(long, value_name = "TENANT")]
+    openid_tenant: Option<String>,
+    /// Each of its tokens names its tenant here [default: tenant_id]
+    #[arg(long, value_name = "CLAIM")]
+    openid_tenant_claim: Option<String>,
+    /// Where its tokens hold the roles [default: roles]
+    #[arg(long, value_name = "CLAIM")]
+    openid_roles_claim: Option<String>,
+    /// Its names for roles, such as webhook-ops=issuer
+    #[arg(long, value_name = "NAME=ROLE,...")]
+    openid_roles: Option<String>,
     /// What is logged [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -110,6 +131,13 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         (Name::KeyRotateEvery, args.key_rotate_every),
         (Name::BaseDomain, args.base_domain),
         (Name::PublicUrl, args.public_url),
+        (Name::OpenidIssuer, args.openid_issuer),
+        (Name::OpenidAudience, args.openid_audience),
+        (Name::OpenidJwksUrl, args.openid_jwks_url),
+        (Name::OpenidTenant, args.openid_tenant),
+        (Name::OpenidTenantClaim, args.openid_tenant_claim),
+        (Name::OpenidRolesClaim, args.openid_roles_claim),
+        (Name::OpenidRoles, args.openid_roles),
         (Name::Log, args.log),
     ] {
         flags.set(name, value);

@@ -8,6 +8,8 @@ use toml::{Table, Value};
 use super::ConfigError;
 
 pub(super) const PREFIX: &str = "SEALPOST_";
+/// The one section of which there may be several.
+const OPENID: &str = "openid";
 
 /// What the command line brings.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +81,13 @@ settings! {
     KeyRotateEvery "KEY_ROTATE_EVERY" "key.rotate_every" "--key-rotate-every",
     BaseDomain "BASE_DOMAIN" "base_domain" "--base-domain",
     PublicUrl "PUBLIC_URL" "public_url" "--public-url",
+    OpenidIssuer "OPENID_ISSUER" "openid.issuer" "--openid-issuer",
+    OpenidAudience "OPENID_AUDIENCE" "openid.audience" "--openid-audience",
+    OpenidJwksUrl "OPENID_JWKS_URL" "openid.jwks_url" "--openid-jwks-url",
+    OpenidTenant "OPENID_TENANT" "openid.tenant" "--openid-tenant",
+    OpenidTenantClaim "OPENID_TENANT_CLAIM" "openid.tenant_claim" "--openid-tenant-claim",
+    OpenidRolesClaim "OPENID_ROLES_CLAIM" "openid.roles_claim" "--openid-roles-claim",
+    OpenidRoles "OPENID_ROLES" "openid.roles" "--openid-roles",
     Log "LOG" "log" "--log",
     // Of commands that call a server.
     Server "SERVER" "server" "--server",
@@ -97,6 +106,8 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) found: BTreeMap<Name, Found>,
+    /// Of `[[openid]]`, where the file lists several: the settings of each provider.
+    pub(super) providers: Vec<BTreeMap<Name, Found>>,
     pub(super) api_key_file: Option<PathBuf>,
     pub(super) errors: Vec<ConfigError>,
 }
@@ -146,8 +157,29 @@ impl Layers {
                     }),
                 },
                 (None, Value::Table(table)) if section => self.read_table(&path, table),
+                (None, Value::Array(items)) if path == OPENID => self.read_providers(items),
                 (None, _) => self.errors.push(ConfigError::UnknownKey(path)),
             }
+        }
+    }
+}
+
+impl Layers {
+    /// Each is read as the one `[openid]` would be; only its place is another.
+    fn read_providers(&mut self, items: &[Value]) {
+        for (at, item) in items.iter().enumerate() {
+            let Value::Table(table) = item else {
+                self.errors.push(ConfigError::UnknownKey(format!("{OPENID}[{at}]")));
+                continue;
+            };
+            let mut one = Layers::default();
+            one.read_table(OPENID, table);
+            let numbered = format!("`{OPENID}[{at}].");
+            for found in one.found.values_mut() {
+                found.place = found.place.replacen(&format!("`{OPENID}."), &numbered, 1);
+            }
+            self.providers.push(one.found);
+            self.errors.extend(one.errors);
         }
     }
 }

@@ -71,6 +71,7 @@ fn defaults_are_the_documented_ones() {
             },
             publish_ahead: 2592000s,
             rotate_every: None,
+            openid: [],
             base_domain: None,
             public_url: None,
             log: "info",
@@ -106,6 +107,9 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.defaults.retry.attempts_max(), 3);
     assert!(config.url_rules().allow_localhost);
 }
+
+const ONE_ISSUER: (&str, &str) = ("SEALPOST_OPENID_ISSUER", "https://id.example/");
+const ONE_AUDIENCE: (&str, &str) = ("SEALPOST_OPENID_AUDIENCE", "https://posts.example");
 
 #[test]
 fn every_refusal_is_one_sentence() {
@@ -149,6 +153,28 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_BASE_DOMAIN", "192.0.2.1")],
             &[("SEALPOST_PUBLIC_URL", "http://webhooks.example.com")],
             &[("SEALPOST_PUBLIC_URL", "https://user@webhooks.example.com")],
+            &[("SEALPOST_OPENID_ISSUER", "https://id.example")],
+            &[("SEALPOST_OPENID_AUDIENCE", "a")],
+            &[("SEALPOST_OPENID_ROLES_CLAIM", "a"), ("SEALPOST_OPENID_ISSUER", "id.example"), ONE_AUDIENCE],
+            &[("SEALPOST_OPENID_ISSUER", "http://id.example"), ONE_AUDIENCE],
+            &[("SEALPOST_OPENID_ISSUER", "http://localhost:8080/realm"), ONE_AUDIENCE],
+            &[("SEALPOST_OPENID_ISSUER", "https://192.0.2.1/realm"), ONE_AUDIENCE],
+            &[("SEALPOST_OPENID_ISSUER", "https://me@id.example/"), ONE_AUDIENCE],
+            &[("SEALPOST_OPENID_ISSUER", "https://id.example/?a"), ONE_AUDIENCE],
+            &[ONE_ISSUER, ("SEALPOST_OPENID_AUDIENCE", "")],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_OPENID_JWKS_URL", "file:///keys")],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_OPENID_TENANT", "Acme!")],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_OPENID_ROLES_CLAIM", "/")],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_OPENID_ROLES", "ops")],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_OPENID_ROLES", "ops=root")],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_OPENID_ROLES", "ops=subscriber")],
+            &[
+                ONE_ISSUER,
+                ONE_AUDIENCE,
+                ("SEALPOST_OPENID_TENANT", "acme"),
+                ("SEALPOST_OPENID_TENANT_CLAIM", "tenant"),
+            ],
+            &[ONE_ISSUER, ONE_AUDIENCE, ("SEALPOST_PUBLIC_URL", "https://id.example")],
             &[("SEALPOST_LOG", "sealpost=loud")],
             &[("SEALPOST_LOG", "inof")],
             &[("SEALPOST_LOG", "sealpost=debug,verbose")],
@@ -193,6 +219,23 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_BASE_DOMAIN must be a domain name such as webhooks.example.com, without port or path.
             SEALPOST_PUBLIC_URL must begin with https:// unless it names this machine.
             SEALPOST_PUBLIC_URL must not have a user name, password, query or fragment.
+            SEALPOST_OPENID_ISSUER needs SEALPOST_OPENID_AUDIENCE: an OpenID provider has an issuer and an audience.
+            SEALPOST_OPENID_AUDIENCE needs SEALPOST_OPENID_ISSUER: an OpenID provider has an issuer and an audience.
+            SEALPOST_OPENID_ISSUER must be a URL such as https://id.example.com/realms/a.
+            SEALPOST_OPENID_ISSUER must begin with https://.
+            SEALPOST_OPENID_ISSUER must begin with https:// unless SEALPOST_EGRESS_HTTP is loopback.
+            SEALPOST_OPENID_ISSUER must name its host, not an address.
+            SEALPOST_OPENID_ISSUER must not have a user name, password, fragment or white space.
+            SEALPOST_OPENID_ISSUER must not have a query.
+            SEALPOST_OPENID_AUDIENCE must be 1 to 255 bytes.
+            SEALPOST_OPENID_JWKS_URL must begin with https://.
+            SEALPOST_OPENID_TENANT must be a tenant's id or subdomain.
+            SEALPOST_OPENID_ROLES_CLAIM must be a claim such as roles, or a JSON pointer such as /realm_access/roles, of 1 to 255 bytes.
+            SEALPOST_OPENID_ROLES must be pairs such as webhook-ops=issuer, separated by commas.
+            SEALPOST_OPENID_ROLES maps to no role: `root` is not a role; roles are admin, issuer, managed-issuer, publisher, auditor, subscriber, verifier, dts-provider, dts-consumer.
+            SEALPOST_OPENID_ROLES must not map to subscriber, who is bound to one webhook.
+            SEALPOST_OPENID_TENANT_CLAIM must be left out where SEALPOST_OPENID_TENANT says whose all tokens are.
+            The OpenID provider https://id.example/ must not be SEALPOST_PUBLIC_URL, which issues tokens of its own.
             SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
             SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
             SEALPOST_LOG must be a log filter such as info, or sealpost=debug,warn.
@@ -216,6 +259,22 @@ fn a_file_is_refused_key_by_key() {
             "`bootstrap_api_key` in the configuration file is not a setting of this release.",
         ),
         ("timeout = 3", "`timeout` must be a string, or an array of strings where several are meant."),
+        (
+            "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\n[[openid]]\naudience = 'a'",
+            "`openid[1].audience` needs SEALPOST_OPENID_ISSUER: an OpenID provider has an issuer and an audience.",
+        ),
+        (
+            "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\nscope = 'x'",
+            "`openid.scope` in the configuration file is not a setting of this release.",
+        ),
+        (
+            "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\nroles_claim = '/'",
+            "`openid[0].roles_claim` must be a claim such as roles, or a JSON pointer such as /realm_access/roles, of 1 to 255 bytes.",
+        ),
+        (
+            "openid = ['https://id.example']",
+            "`openid[0]` in the configuration file is not a setting of this release.",
+        ),
         ("timeout = '3'", "`timeout` must be a span such as 10s, 500ms, 5m, 24h or 7d."),
     ] {
         let errors = parse(&Flags::default(), &BTreeMap::new(), Some(text)).unwrap_err();
@@ -327,4 +386,74 @@ fn commands_find_the_server_of_this_machine() {
     ] {
         assert_eq!(client(pairs), found);
     }
+}
+
+#[test]
+fn an_openid_provider_is_described_by_variables_or_by_the_file() {
+    let one = with(&[
+        ONE_ISSUER,
+        ONE_AUDIENCE,
+        ("SEALPOST_OPENID_TENANT_CLAIM", "https://posts.example/tenant"),
+        ("SEALPOST_OPENID_ROLES", "app=ops=auditor, boss=admin"),
+    ]);
+    expect![[r#"
+        [
+            Provider {
+                issuer: "https://id.example/",
+                audience: "https://posts.example",
+                jwks_url: None,
+                tenant: Claim(
+                    ClaimName(
+                        "https://posts.example/tenant",
+                    ),
+                ),
+                roles_claim: ClaimName(
+                    "roles",
+                ),
+                role_names: [
+                    (
+                        "app=ops",
+                        Auditor,
+                    ),
+                    (
+                        "boss",
+                        Admin,
+                    ),
+                ],
+            },
+        ]"#]]
+    .assert_eq(&format!("{:#?}", one.openid));
+    let section = "[openid]\nissuer = 'https://id.example'\naudience = 'a'\nroles = ['x=admin', 'y=issuer']";
+    let config = parse(&Flags::default(), &environment(&[ONE_AUDIENCE]), Some(section)).unwrap();
+    assert_eq!((config.openid.len(), config.openid[0].audience.as_str()), (1, "https://posts.example"));
+    assert_eq!(config.openid[0].role_names.len(), 2);
+    let local = with(&[
+        ("SEALPOST_OPENID_ISSUER", "http://localhost:8080/realm"),
+        ONE_AUDIENCE,
+        ("SEALPOST_EGRESS_HTTP", "loopback"),
+    ]);
+    assert_eq!(local.openid[0].issuer, "http://localhost:8080/realm");
+}
+
+#[test]
+fn the_file_may_list_several_openid_providers() {
+    let list = "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\n\
+                [[openid]]\nissuer = 'https://id.example'\naudience = 'b'\ntenant = 'acme'\n";
+    let config = parse(&Flags::default(), &BTreeMap::new(), Some(list)).unwrap();
+    let audiences: Vec<&str> = config.openid.iter().map(|provider| provider.audience.as_str()).collect();
+    assert_eq!(audiences, ["a", "b"]);
+
+    let sentence = |environment: &BTreeMap<String, String>, text: &str| {
+        let errors = parse(&Flags::default(), environment, Some(text)).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let nobody = BTreeMap::new();
+    let both = sentence(&environment(&[ONE_AUDIENCE]), list);
+    let twice = sentence(&nobody, &list.replace("'b'", "'a'"));
+    let many: String =
+        (0..17).map(|n| format!("[[openid]]\nissuer = 'https://id.example'\naudience = '{n}'\n")).collect();
+    expect![[r#"
+        SEALPOST_OPENID_ISSUER and its like describe one provider, and the configuration file lists several: put all of them into the file.
+        The OpenID provider https://id.example is listed twice with the same audience.
+        There may be at most 16 OpenID providers."#]].assert_eq(&[both, twice, sentence(&nobody, &many)].join("\n"));
 }

@@ -20,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 use url::{Host, Url};
 
 use super::layers::{Found, Layers, Name};
+use super::openid;
 use super::{
     BOOTSTRAP_KEY_CHARS_MIN, ClientConfig, Config, ConfigError, EgressSettings, KeySource, TlsFiles,
     folder_of,
@@ -36,14 +37,19 @@ const DNS_SERVERS_MAX: usize = 8;
 const PUBLISH_AHEAD_MAX: Duration = Duration::from_secs(365 * 86_400);
 const ROTATE_EVERY_MAX: Duration = Duration::from_secs(3650 * 86_400);
 
-struct Reader {
-    found: BTreeMap<Name, Found>,
-    errors: Vec<ConfigError>,
+pub(super) struct Reader {
+    pub(super) found: BTreeMap<Name, Found>,
+    pub(super) errors: Vec<ConfigError>,
 }
 
 impl Reader {
     /// The parsed value, the default if nobody set it, and after an error something that is never used.
-    fn read<T>(&mut self, name: Name, default: T, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+    pub(super) fn read<T>(
+        &mut self,
+        name: Name,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
         let Some(found) = self.found.get(&name) else { return default };
         match parse(&found.text) {
             Ok(value) => value,
@@ -54,11 +60,15 @@ impl Reader {
         }
     }
 
-    fn optional<T>(&mut self, name: Name, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn optional<T>(
+        &mut self,
+        name: Name,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         self.read(name, None, |text| parse(text).map(Some))
     }
 
-    fn contradiction(&mut self, sentence: impl Into<String>) {
+    pub(super) fn contradiction(&mut self, sentence: impl Into<String>) {
         self.errors.push(ConfigError::Contradiction(sentence.into()));
     }
 }
@@ -105,6 +115,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
     }
     let base_domain = from.optional(Name::BaseDomain, base_domain);
     let public_url = from.optional(Name::PublicUrl, own_url);
+    let openid = openid::providers(&mut from, layers.providers, &egress, public_url.as_deref());
     let log = from.read(Name::Log, "info".to_owned(), log_filter);
     let server = from.optional(Name::Server, own_url);
     let server_ca = from.optional(Name::ServerCa, path);
@@ -180,6 +191,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
         quota,
         publish_ahead,
         rotate_every,
+        openid,
         base_domain,
         public_url,
         log,

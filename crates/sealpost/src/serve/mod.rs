@@ -28,6 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, ApiState};
 use crate::app::lanes::{Caps, Work};
+use crate::app::openid::Providers;
 use crate::app::starts::StartMarks;
 use crate::app::{App, AppConfig};
 use crate::clock::{SystemClock, boot_id};
@@ -146,7 +147,8 @@ impl Server {
         let (app, work) = App::new(store, clock, Caps::default(), app_config(config, public_url));
         let starts = StartMarks::open(config.data_folder(), &boot_id())
             .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?;
-        let app = app.with_starts(starts).with_txt(outbound.txt_lookup());
+        let providers = Providers::new(config.openid.clone(), outbound.documents());
+        let app = app.with_starts(starts).with_txt(outbound.txt_lookup()).with_openid(providers);
         let tenant = app.ensure_default_tenant().await?;
         app.load_domains().await?;
         let first_key = match config.bootstrap_api_key {
@@ -268,7 +270,8 @@ fn show_first_key(server: &Server, config: &Config) {
     };
 }
 
-fn egress(config: &Config) -> Result<Arc<Egress>, ServeError> {
+/// The door out, as the settings want it.
+pub fn egress(config: &Config) -> Result<Arc<Egress>, ServeError> {
     let extra_ca_pem = match &config.egress.ca {
         None => None,
         Some(path) => Some(std::fs::read(path).map_err(|error| ServeError::File {
