@@ -22,6 +22,9 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const EVENT_TYPE_BYTES: usize = 128;
 pub const EVENT_TYPES_PER_TENANT: usize = 1000;
 pub const DESCRIPTION_BYTES: usize = 1024;
+/// Objects in an answer of Truvera's lists, and how far one may skip: as that API documents them.
+pub const TRUVERA_PAGE_MAX: u32 = 64;
+pub const TRUVERA_OFFSET_MAX: u32 = i32::MAX as u32;
 pub const PAGE_MAX: u32 = 1000;
 pub const PAGE_DEFAULT: u32 = 100;
 pub const TENANT_NAME_BYTES: usize = 128;

@@ -1,7 +1,7 @@
 //! One registered receiver.
 
 use crate::dialect::Dialect;
-use crate::event_type::{EventType, EventTypeName};
+use crate::event_type::{EventType, EventTypeName, TRUVERA};
 use crate::health::Health;
 use crate::id::{TenantNo, WebhookId, WebhookNo};
 use crate::secret::Secret;
@@ -32,6 +32,24 @@ impl Subscription {
         match self {
             Subscription::Types(types) | Subscription::ReceiveAll { named: types } => types,
         }
+    }
+
+    /// Every type it is sent, by this catalogue: of Receive All first Truvera's in the order of its page, then the
+    /// operator's, then what is named besides; each once.
+    pub fn expanded<'a>(&self, catalogue: impl IntoIterator<Item = &'a EventType>) -> Vec<EventTypeName> {
+        let Subscription::ReceiveAll { named } = self else { return self.named().to_vec() };
+        let mut all: Vec<EventTypeName> = catalogue
+            .into_iter()
+            .filter(|event_type| event_type.receive_all)
+            .map(|event_type| event_type.name.clone())
+            .collect();
+        // A stable sort: the operator's types keep the order of the catalogue behind Truvera's.
+        all.sort_by_key(|name| {
+            TRUVERA.iter().position(|known| *known == name.as_str()).unwrap_or(TRUVERA.len())
+        });
+        let besides: Vec<EventTypeName> = named.iter().filter(|name| !all.contains(name)).cloned().collect();
+        all.extend(besides);
+        all
     }
 }
 
@@ -89,7 +107,7 @@ impl WebhookSecrets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_type::{EventTypeName, built_in};
+    use crate::event_type::{Origin, all_built_in, built_in};
 
     #[test]
     fn receive_all_takes_truvera_types_and_what_is_named() {
@@ -103,6 +121,26 @@ mod tests {
         ] {
             assert_eq!(all.matches(&built_in(name).unwrap()), taken, "{name}");
         }
+    }
+
+    #[test]
+    fn receive_all_expands_to_truvera_types_then_the_operators_then_what_is_named() {
+        let name = |text: &str| EventTypeName::parse(text).unwrap();
+        let own = |text: &str, receive_all| EventType {
+            name: name(text),
+            origin: Origin::Operator,
+            receive_all,
+            ..built_in("did_create").unwrap()
+        };
+        let mut catalogue = vec![own("b.all", true), own("a.some", false), own("c.all", true)];
+        catalogue.extend(all_built_in().collect::<Vec<_>>().into_iter().rev());
+        let named = ["OpenIdCredentialIssued", "did_create", "a.some"].map(name).to_vec();
+        let all = Subscription::ReceiveAll { named }.expanded(&catalogue);
+        let (truvera, more) = all.split_at(TRUVERA.len());
+        assert_eq!(truvera.iter().map(EventTypeName::as_str).collect::<Vec<_>>(), TRUVERA);
+        assert_eq!(more, ["b.all", "c.all", "OpenIdCredentialIssued", "a.some"].map(name));
+        let some = Subscription::Types(vec![name("schema_create"), name("did_create")]);
+        assert_eq!(some.expanded(&catalogue), some.named());
     }
 
     #[test]

@@ -193,6 +193,14 @@ pub trait Registry: Send + Sync {
         dialect: Option<Dialect>,
         page: PageRequest<WebhookId>,
     ) -> Result<Page<Webhook>, StoreError>;
+    /// As [`Registry::webhooks`] orders them: at most `limit` behind the first `offset`, for callers who count.
+    async fn webhooks_behind(
+        &self,
+        tenant: TenantNo,
+        dialect: Dialect,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Webhook>, StoreError>;
 
     /// Operator's event types. Built-in ones are not stored. `None` if the tenant has reached its number of types.
     async fn put_event_type(

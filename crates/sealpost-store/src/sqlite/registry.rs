@@ -224,6 +224,16 @@ impl Registry for SqliteStore {
         self.list_webhooks(tenant, dialect, page).await
     }
 
+    async fn webhooks_behind(
+        &self,
+        tenant: TenantNo,
+        dialect: Dialect,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Webhook>, StoreError> {
+        self.list_webhooks_behind(tenant, dialect, offset, limit).await
+    }
+
     async fn put_event_type(
         &self,
         tenant: TenantNo,

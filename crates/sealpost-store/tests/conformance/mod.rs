@@ -44,6 +44,7 @@ macro_rules! conformance {
                 a_deleted_webhook_is_listed_no_more,
                 webhooks_are_listed_newest_first_by_time_and_id,
                 webhooks_are_listed_by_dialect,
+                webhooks_of_a_dialect_are_counted_from_the_newest,
                 a_delta_gives_exactly_what_changed,
                 a_key_ring_is_replaced_only_on_the_version_it_was_decided_on,
                 hashes_are_the_same_after_opening_again,

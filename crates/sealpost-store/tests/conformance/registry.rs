@@ -332,6 +332,31 @@ pub(crate) async fn webhooks_are_listed_by_dialect<B: Backend>(world: World<B>) 
     }
 }
 
+pub(crate) async fn webhooks_of_a_dialect_are_counted_from_the_newest<B: Backend>(world: World<B>) {
+    let mut made = Vec::new();
+    for created in [5, 1, 5, 9, 5] {
+        world.webhook().await;
+        let new =
+            NewWebhook { dialect: Dialect::Truvera, created_at: at(created), ..new_webhook(&world.tenant) };
+        made.push(world.store.create_webhook(new, by(at(created))).await.unwrap().unwrap());
+    }
+    let gone = made.swap_remove(0);
+    world.store.delete_webhook(world.tenant.no, gone.id, by(at(10))).await.unwrap();
+    made.sort_by_key(|webhook| std::cmp::Reverse((webhook.created_at, webhook.id)));
+    let (other, _) = world.other_tenant().await;
+    for (tenant, offset, limit, found) in [
+        (world.tenant.no, 0, 64, &made[..]),
+        (world.tenant.no, 0, 2, &made[..2]),
+        (world.tenant.no, 1, 2, &made[1..3]),
+        (world.tenant.no, 3, 2, &made[3..]),
+        (world.tenant.no, u32::MAX, 64, &[]),
+        (other.no, 0, 64, &[]),
+    ] {
+        let listed = world.store.webhooks_behind(tenant, Dialect::Truvera, offset, limit).await.unwrap();
+        assert_eq!(listed, found, "{offset} {limit}");
+    }
+}
+
 pub(crate) async fn a_delta_gives_exactly_what_changed<B: Backend>(world: World<B>) {
     let (store, tenant) = (&world.store, world.tenant.no);
     let kept = world.webhook().await;

@@ -124,6 +124,30 @@ impl SqliteStore {
         };
         self.readers.run(read).await
     }
+
+    pub(super) async fn list_webhooks_behind(
+        &self,
+        tenant: TenantNo,
+        dialect: Dialect,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Webhook>, StoreError> {
+        let Some(key) = self.tenant_key(tenant).await? else { return Ok(Vec::new()) };
+        let read = move |conn: &Connection| {
+            let mut statement = conn.prepare_cached(&format!(
+                "SELECT {} FROM webhook INDEXED BY webhook_list \
+                 WHERE tenant = ?1 AND deleted_at IS NULL AND dialect = ?2 \
+                 ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4",
+                rows::WEBHOOK_COLUMNS
+            ))?;
+            statement
+                .query_and_then((tenant.0, rows::dialect_code(dialect), limit, offset), |row| {
+                    Ok(rows::sealed_webhook(row)?.open(&key)?)
+                })?
+                .collect::<Result<Vec<Webhook>, WriteError>>()
+        };
+        self.readers.run(read).await
+    }
 }
 
 fn find(conn: &Connection, tenant: TenantNo, id: WebhookId) -> Result<Option<SealedWebhook>, WriteError> {
