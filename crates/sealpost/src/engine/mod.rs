@@ -6,6 +6,7 @@
 //! [`upkeep`] looks at every lane on disk again and again.
 
 mod claim;
+mod mask;
 mod outcome;
 mod request;
 mod send;

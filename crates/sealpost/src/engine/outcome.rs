@@ -5,7 +5,10 @@ use std::time::Duration;
 use sealpost_core::limits as bound;
 use sealpost_core::outcome::{Outcome, retry_after};
 use sealpost_core::time::Timestamp;
+use sealpost_core::webhook::WebhookSecrets;
 use sealpost_egress::{Answer, EgressError};
+
+use super::mask::masked;
 
 /// An attempt's result in the words of the domain.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,10 +21,14 @@ pub(super) struct Judged {
     pub(super) asked_wait: Option<Duration>,
 }
 
-/// `None`: the gate was closed, nothing left, the attempt is not used up.
-pub(super) fn judge(result: Result<Answer, EgressError>, now: Timestamp) -> Option<Judged> {
+/// `secrets`: what was sent and is not kept. `None`: the gate was closed, nothing left, the attempt is not used up.
+pub(super) fn judge(
+    result: Result<Answer, EgressError>,
+    secrets: &WebhookSecrets,
+    now: Timestamp,
+) -> Option<Judged> {
     let error = match result {
-        Ok(answer) => return Some(of_answer(&answer, now)),
+        Ok(answer) => return Some(of_answer(&answer, secrets, now)),
         Err(EgressError::GateClosed) => return None,
         Err(error) => error,
     };
@@ -42,7 +49,7 @@ pub(super) fn judge(result: Result<Answer, EgressError>, now: Timestamp) -> Opti
     })
 }
 
-fn of_answer(answer: &Answer, now: Timestamp) -> Judged {
+fn of_answer(answer: &Answer, secrets: &WebhookSecrets, now: Timestamp) -> Judged {
     let outcome = Outcome::of_status(answer.status);
     let failed = outcome != Outcome::Delivered;
     let excerpt = &answer.excerpt[..answer.excerpt.len().min(bound::EXCERPT_BYTES)];
@@ -50,7 +57,7 @@ fn of_answer(answer: &Answer, now: Timestamp) -> Judged {
         outcome,
         http_status: Some(answer.status),
         error: None,
-        excerpt: (failed && !excerpt.is_empty()).then(|| excerpt.to_vec()),
+        excerpt: (failed && !excerpt.is_empty()).then(|| masked(excerpt, secrets)),
         asked_wait: answer
             .retry_after
             .as_deref()
@@ -71,10 +78,14 @@ fn cut(mut text: String, most: usize) -> String {
 mod tests {
     use super::*;
 
+    fn judged(answer: Answer) -> Judged {
+        judge(Ok(answer), &WebhookSecrets::default(), Timestamp::default()).unwrap()
+    }
+
     #[test]
     fn a_success_keeps_nothing_of_the_answer() {
         let answer = Answer { excerpt: "ok".into(), retry_after: Some("9".into()), ..Answer::status(200) };
-        let judged = judge(Ok(answer), Timestamp::default()).unwrap();
+        let judged = judged(answer);
         assert_eq!((judged.outcome, judged.excerpt, judged.asked_wait), (Outcome::Delivered, None, None));
     }
 
@@ -85,7 +96,7 @@ mod tests {
             retry_after: Some("9".into()),
             ..Answer::status(503)
         };
-        let judged = judge(Ok(answer), Timestamp::default()).unwrap();
+        let judged = judged(answer);
         assert_eq!(judged.outcome, Outcome::HttpStatus);
         assert_eq!(judged.excerpt.map(|e| e.len()), Some(bound::EXCERPT_BYTES));
         assert_eq!(judged.asked_wait, Some(Duration::from_secs(9)));
@@ -93,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_closed_gate_is_no_attempt() {
-        assert_eq!(judge(Err(EgressError::GateClosed), Timestamp::default()), None);
+        assert_eq!(
+            judge(Err(EgressError::GateClosed), &WebhookSecrets::default(), Timestamp::default()),
+            None
+        );
     }
 
     #[test]

@@ -126,7 +126,7 @@ async fn attempt(
     {
         tracing::warn!(delivery = %ticket.id, webhook = %target.webhook.id, %address, "address refused");
     }
-    match judge(result, app.clock.wall()) {
+    match judge(result, &target.webhook.secrets, app.clock.wall()) {
         None => Ended::GiveBack,
         Some(judged) => {
             let now = app.clock.now();
