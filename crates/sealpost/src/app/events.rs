@@ -187,6 +187,8 @@ impl App {
             let message = format!("a payload of this tenant has at most {most} bytes");
             return Err(PublishRefused::TooLarge(message));
         }
+        // Of what was sent, not of what it becomes: an id that completes it may be made of chance.
+        let content = entry.hasher.content(name, publication.payload.as_str(), publication.timestamp);
         let id = publication.id.unwrap_or_else(|| EventId::new(now, self.clock.chance()));
         let payload = if matches!(name, "credential_create" | "credential_issued") {
             complete_credential(&publication.payload, &format!("urn:uuid:{id}"))
@@ -199,7 +201,7 @@ impl App {
         // That every payload which was parsed has a summary is shown in `core::minimise`.
         let derived_type = derived_from(name).and_then(built_in);
         Ok(Prepared {
-            content: entry.hasher.content(name, payload.as_str(), publication.timestamp),
+            content,
             subjects: publication.subjects.iter().map(|subject| entry.hasher.subject(subject)).collect(),
             id,
             id_given: publication.id.is_some(),
