@@ -11,6 +11,7 @@ use sealpost_core::id::TenantNo;
 use sealpost_core::role::Permission;
 use sealpost_core::tenant::{DEFAULT_TENANT, Tenant};
 
+use super::face::Face;
 use super::problem::Problem;
 use super::route::Route;
 use crate::app::App;
@@ -20,6 +21,9 @@ use crate::app::openid::TOKEN_BYTES_MAX;
 
 /// A provider's token is the longest that is taken; no key of ours comes near it.
 const KEY_BYTES_MAX: usize = TOKEN_BYTES_MAX;
+
+/// Where Truvera's clients show a key, besides `Authorization`.
+const TRUVERA_HEADERS: [&str; 2] = ["dock-api-token", "truvera-api-token"];
 
 /// What the host of a request says about the tenant.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,7 +109,7 @@ pub(super) async fn admit(
         Permission::Operate => return operator(app, headers).await,
         _ => {}
     }
-    let caller = match bearer(headers) {
+    let caller = match credential(Face::of(route.path), headers) {
         Some(key) => app.authenticate(key).await?,
         None => None,
     };
@@ -133,6 +137,28 @@ async fn operator(app: &App, headers: &HeaderMap) -> Result<Admitted, Problem> {
         return Ok(Admitted::Operator(who));
     }
     Err(if app.authenticate(key).await?.is_some() { Problem::Forbidden } else { Problem::Unauthorized })
+}
+
+fn credential(face: Face, headers: &HeaderMap) -> Option<&str> {
+    match face {
+        Face::Mattr => bearer(headers),
+        Face::Truvera => of_truvera(headers),
+    }
+}
+
+/// Truvera's clients of different years show their key in different headers. The same key shown twice is one
+/// credential; two keys are none, since nobody can tell which is meant.
+fn of_truvera(headers: &HeaderMap) -> Option<&str> {
+    let bearers = headers.get_all(AUTHORIZATION).iter().map(key);
+    let own = TRUVERA_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(bare);
+    let mut all = bearers.chain(own);
+    let first = all.next()??;
+    all.all(|other| other == Some(first)).then_some(first)
+}
+
+fn bare(value: &HeaderValue) -> Option<&str> {
+    let key = value.to_str().ok()?.trim();
+    (!key.is_empty() && key.len() <= KEY_BYTES_MAX).then_some(key)
 }
 
 /// The key of `Authorization: Bearer spk_...`; exactly one such header.
@@ -198,6 +224,35 @@ mod tests {
             ("Basic c3BrX2FiYzo=", None),
         ] {
             assert_eq!(key(&HeaderValue::from_static(value)), taken, "{value}");
+        }
+    }
+
+    #[test]
+    fn truveras_clients_show_one_key_in_one_of_three_headers() {
+        const BEARER: &str = "authorization";
+        const DOCK: &str = "dock-api-token";
+        const TRUVERA: &str = "truvera-api-token";
+        for (shown, taken) in [
+            (&[][..], None),
+            (&[(BEARER, "Bearer a")], Some("a")),
+            (&[(DOCK, "a")], Some("a")),
+            (&[(TRUVERA, " a ")], Some("a")),
+            (&[(BEARER, "Bearer a"), (DOCK, "a"), (TRUVERA, "a")], Some("a")),
+            (&[(BEARER, "Bearer a"), (DOCK, "b")], None),
+            (&[(DOCK, "a"), (TRUVERA, "b")], None),
+            (&[(DOCK, "a"), (DOCK, "b")], None),
+            (&[(BEARER, "Basic a"), (DOCK, "a")], None),
+            (&[(DOCK, ""), (TRUVERA, "a")], None),
+            (&[(DOCK, "")], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in shown {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(credential(Face::Truvera, &headers), taken, "{shown:?}");
+            let elsewhere =
+                if shown.iter().any(|(_, value)| *value == "Bearer a") { Some("a") } else { None };
+            assert_eq!(credential(Face::Mattr, &headers), elsewhere, "{shown:?}");
         }
     }
 }

@@ -114,30 +114,30 @@ impl Call {
 
     /// The webhook in the path of a Sealpost call: its UUID, or its number as the Truvera face prints it.
     pub(super) async fn webhook(&self) -> Result<WebhookId, Problem> {
-        match self.webhook_number(self.param("id")) {
-            Some(no) => self.numbered(no).await?.ok_or_else(|| self.no_such()),
+        match webhook_number(self.param("id")) {
+            Some(_) => self.numbered_webhook().await,
             None => self.id(),
         }
+    }
+
+    /// The webhook in the path of a call that knows webhooks by their number only.
+    pub(super) async fn numbered_webhook(&self) -> Result<WebhookId, Problem> {
+        let Some(no) = webhook_number(self.param("id")) else { return Err(self.no_such()) };
+        self.numbered(no).await?.ok_or_else(|| self.no_such())
     }
 
     /// A webhook named in the query.
     pub(super) async fn webhook_in_query(&self, name: &str) -> Result<Option<WebhookId>, Problem> {
         let Some(text) = self.query.text(name) else { return Ok(None) };
         let refused = |msg: &str| Problem::invalid(Location::Query, name, msg, Some(text.into()));
-        match self.webhook_number(text) {
+        match webhook_number(text) {
             Some(no) => self.numbered(no).await?.map(Some).ok_or_else(|| refused("Resource Not Found")),
             None => text.parse().map(Some).map_err(|_| refused("Invalid value")),
         }
     }
 
-    fn webhook_number(&self, text: &str) -> Option<WebhookNo> {
-        let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        decimal.then(|| text.parse().ok().map(WebhookNo))?
-    }
-
     async fn numbered(&self, no: WebhookNo) -> Result<Option<WebhookId>, Problem> {
-        let entry = self.app().tenant(self.tenant()?).await?;
-        Ok(entry.target(no).map(|target| target.webhook.id))
+        Ok(self.app().webhook_numbered(self.tenant()?, no).await?)
     }
 
     /// The JSON body.
@@ -168,4 +168,9 @@ impl Call {
     fn room(&self) -> Room {
         self.state.bodies.room(self.tenant().ok())
     }
+}
+
+fn webhook_number(text: &str) -> Option<WebhookNo> {
+    let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    decimal.then(|| text.parse().ok().map(WebhookNo))?
 }

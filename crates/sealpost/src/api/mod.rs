@@ -10,6 +10,7 @@ mod body;
 mod budget;
 mod call;
 mod cursor;
+mod face;
 mod fields;
 mod management;
 mod mattr;
@@ -21,6 +22,7 @@ mod problem;
 mod query;
 mod route;
 mod routes;
+mod truvera;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -30,7 +32,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::Response;
 use axum::routing::MethodRouter;
 use futures_util::FutureExt as _;
 use sealpost_store::inbox::AcceptedEvent;
@@ -38,6 +41,7 @@ use sealpost_store::inbox::AcceptedEvent;
 use crate::app::App;
 use budget::BodyBudget;
 use call::Call;
+use face::Face;
 use problem::Problem;
 use route::{Method, Route, Takes};
 use routes::ROUTES;
@@ -82,10 +86,10 @@ pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     for (path, routes) in paths {
         for base in bases(path) {
-            router = router.route(&format!("{base}{path}"), methods(base, &routes));
+            router = router.route(&format!("{base}{path}"), methods(base, Face::of(path), &routes));
         }
     }
-    router.fallback(|| async { Problem::not_found() }).with_state(state)
+    router.fallback(|uri: Uri| async move { Face::no_route(uri.path()) }).with_state(state)
 }
 
 /// `GET /metrics` without a credential, for a listener of its own that only the operator reaches.
@@ -101,7 +105,7 @@ fn bases(path: &str) -> &'static [&'static str] {
     if path.starts_with(WEBHOOKS) || path.starts_with(DOMAIN) { &BASES } else { &BASES[..1] }
 }
 
-fn methods(base: &'static str, routes: &[&'static Route]) -> MethodRouter<ApiState> {
+fn methods(base: &'static str, face: Face, routes: &[&'static Route]) -> MethodRouter<ApiState> {
     let mut methods = MethodRouter::new();
     let mut allow: Vec<&str> = Vec::new();
     for route in routes.iter().copied() {
@@ -109,14 +113,15 @@ fn methods(base: &'static str, routes: &[&'static Route]) -> MethodRouter<ApiSta
         methods = methods.on(
             route.method.filter(),
             move |State(state): State<ApiState>, params: Params, request: Request| async move {
-                answer(state, base, route, params, request).await.unwrap_or_else(IntoResponse::into_response)
+                let answered = answer(state, base, route, params, request).await;
+                answered.unwrap_or_else(|problem| face.refuse(problem))
             },
         );
     }
     let allow = allow.join(", ");
     methods.fallback(move || {
         let allow = allow.clone();
-        async move { Problem::MethodNotAllowed { allow } }
+        async move { face.refuse(Problem::MethodNotAllowed { allow }) }
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a caller is told when a call is refused: status, body and headers of every refusal, in one place.
 //!
 //! The JSON shape is MATTR's, `{code, message, details?}`; 401, 403 and 500 are `text/plain` as its clients expect.
+//! Truvera's face makes its own shape of the same facts ([`super::truvera::refusal`]).
 //! A 500 says nothing: the cause is logged here, once.
 
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(super) enum Problem {
     /// 400: a sentence about the request as a whole.
     Refused(String),
     Unauthorized,
+    /// 402: the tenant has all it may have; only Truvera's clients know it by this status.
+    LimitReached(String),
     Forbidden,
     /// 404; the detail names the id that nothing has.
     NotFound(Option<Box<Detail>>),
@@ -135,43 +138,67 @@ const VALIDATION: &str = "Validation Error";
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// Status, code and sentence, which each face says in its own shape.
+    pub(super) fn facts(&self) -> (StatusCode, &'static str, &str) {
         use Problem as P;
         use StatusCode as S;
-        match &self {
-            P::Invalid(details) => shown(S::BAD_REQUEST, "BadRequest", VALIDATION, details),
-            P::Refused(message) => shown(S::BAD_REQUEST, "BadRequest", message, &[]),
-            P::Unauthorized => {
-                let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                (S::UNAUTHORIZED, [(CONTENT_TYPE, TEXT), challenge], "Unauthorized").into_response()
-            }
-            P::Forbidden => (S::FORBIDDEN, [(CONTENT_TYPE, TEXT)], "").into_response(),
-            P::NotFound(None) => shown(S::NOT_FOUND, "NotFound", "Resource Not Found", &[]),
-            P::NotFound(Some(detail)) => {
-                shown(S::NOT_FOUND, "NotFound", VALIDATION, std::slice::from_ref(detail.as_ref()))
-            }
-            P::MethodNotAllowed { allow } => {
-                let response = shown(S::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Method Not Allowed", &[]);
-                with(response, ALLOW, allow)
-            }
-            P::TooFast(wait) => {
+        match self {
+            P::Invalid(_) => (S::BAD_REQUEST, "BadRequest", VALIDATION),
+            P::Refused(message) => (S::BAD_REQUEST, "BadRequest", message),
+            P::Unauthorized => (S::UNAUTHORIZED, "Unauthorized", "Unauthorized"),
+            P::LimitReached(message) => (S::PAYMENT_REQUIRED, "LimitReached", message),
+            P::Forbidden => (S::FORBIDDEN, "Forbidden", "Forbidden"),
+            P::NotFound(None) => (S::NOT_FOUND, "NotFound", "Resource Not Found"),
+            P::NotFound(Some(_)) => (S::NOT_FOUND, "NotFound", VALIDATION),
+            P::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Method Not Allowed"),
+            P::TooSlow => (S::REQUEST_TIMEOUT, "RequestTimeout", "The body did not arrive in time"),
+            P::Conflict(message) => (S::CONFLICT, "Conflict", message),
+            P::TooLarge(message) => (S::PAYLOAD_TOO_LARGE, "PayloadTooLarge", message),
+            P::UnsupportedMediaType(message) => (S::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message),
+            P::TooFast(_) => {
                 let message = "The tenant makes more calls, or publishes more events, than it may";
-                let response = shown(S::TOO_MANY_REQUESTS, "TooManyRequests", message, &[]);
-                with(response, RETRY_AFTER, &whole_seconds(*wait).to_string())
+                (S::TOO_MANY_REQUESTS, "TooManyRequests", message)
             }
-            P::TooSlow => shown(S::REQUEST_TIMEOUT, "RequestTimeout", "The body did not arrive in time", &[]),
-            P::Conflict(message) => shown(S::CONFLICT, "Conflict", message, &[]),
-            P::TooLarge(message) => shown(S::PAYLOAD_TOO_LARGE, "PayloadTooLarge", message, &[]),
-            P::UnsupportedMediaType(message) => {
-                shown(S::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message, &[])
-            }
-            P::Unavailable { message, retry_after_s } => {
-                let response = shown(S::SERVICE_UNAVAILABLE, "ServiceUnavailable", message, &[]);
-                with(response, RETRY_AFTER, &retry_after_s.to_string())
-            }
-            P::Internal => (S::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, TEXT)], "").into_response(),
+            P::Unavailable { message, .. } => (S::SERVICE_UNAVAILABLE, "ServiceUnavailable", message),
+            P::Internal => (S::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error"),
         }
+    }
+
+    /// The header that belongs to a refusal on every face, if one does.
+    pub(super) fn header(&self) -> Option<(HeaderName, String)> {
+        Some(match self {
+            Problem::Unauthorized => (WWW_AUTHENTICATE, "Bearer".to_owned()),
+            Problem::MethodNotAllowed { allow } => (ALLOW, allow.clone()),
+            Problem::TooFast(wait) => (RETRY_AFTER, whole_seconds(*wait).to_string()),
+            Problem::Unavailable { retry_after_s, .. } => (RETRY_AFTER, retry_after_s.to_string()),
+            _ => return None,
+        })
+    }
+
+    /// A response of this problem, whatever its shape, with the header that belongs to it.
+    pub(super) fn with_header(&self, mut response: Response) -> Response {
+        if let Some((name, value)) = self.header()
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.facts();
+        self.with_header(match &self {
+            Problem::Unauthorized => (status, [(CONTENT_TYPE, TEXT)], message.to_owned()).into_response(),
+            Problem::Forbidden | Problem::Internal => (status, [(CONTENT_TYPE, TEXT)], "").into_response(),
+            Problem::Invalid(details) => shown(status, code, message, details),
+            Problem::NotFound(Some(detail)) => {
+                shown(status, code, message, std::slice::from_ref(detail.as_ref()))
+            }
+            _ => shown(status, code, message, &[]),
+        })
     }
 }
 
@@ -185,13 +212,6 @@ fn shown(status: StatusCode, code: &'static str, message: &str, details: &[Detai
         Ok(body) => (status, [(CONTENT_TYPE, JSON)], body).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, TEXT)], "").into_response(),
     }
-}
-
-fn with(mut response: Response, name: HeaderName, value: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
 }
 
 #[cfg(test)]

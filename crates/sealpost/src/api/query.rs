@@ -61,12 +61,15 @@ impl Query {
     }
 
     pub(super) fn limit(&self) -> Result<u32, Problem> {
-        let limit = self.read("limit", |text| {
+        Ok(self.whole("limit", 1, PAGE_MAX)?.unwrap_or(PAGE_DEFAULT))
+    }
+
+    pub(super) fn whole(&self, name: &str, least: u32, most: u32) -> Result<Option<u32>, Problem> {
+        self.read(name, |text| {
             let digits = text.bytes().all(|b| b.is_ascii_digit());
-            let number = text.parse().ok().filter(|number| digits && (1..=PAGE_MAX).contains(number));
-            number.ok_or_else(|| format!("must be a whole number from 1 to {PAGE_MAX}"))
-        })?;
-        Ok(limit.unwrap_or(PAGE_DEFAULT))
+            let number = text.parse().ok().filter(|number| digits && (least..=most).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+        })
     }
 
     /// `limit` and `cursor` of the lists that are ordered by time and id.

@@ -16,6 +16,7 @@ pub(super) enum Method {
     Get,
     Post,
     Put,
+    Patch,
     Delete,
 }
 
@@ -25,6 +26,7 @@ impl Method {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
             Method::Put => MethodFilter::PUT,
+            Method::Patch => MethodFilter::PATCH,
             Method::Delete => MethodFilter::DELETE,
         }
     }
@@ -35,6 +37,7 @@ impl Method {
             Method::Get => &["GET", "HEAD"],
             Method::Post => &["POST"],
             Method::Put => &["PUT"],
+            Method::Patch => &["PATCH"],
             Method::Delete => &["DELETE"],
         }
     }
@@ -45,6 +48,7 @@ impl Method {
             Method::Get => "get",
             Method::Post => "post",
             Method::Put => "put",
+            Method::Patch => "patch",
             Method::Delete => "delete",
         }
     }
@@ -61,6 +65,9 @@ pub(super) struct Param {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ParamKind {
     Limit,
+    /// Of Truvera's lists, whose pages are smaller and counted.
+    ShortLimit,
+    Offset,
     Text,
     Time,
     Uuid,

@@ -10,11 +10,11 @@ use sealpost_core::role::Role;
 
 use super::management::{clients, tenants};
 use super::mattr::{domain, jwks, webhooks};
-use super::native::{audit, deliveries, erasures, event_types, events, publish, secrets, settings};
-use super::route::Method::{Delete, Get, Post, Put};
+use super::native::{audit, deliveries, erasures, event_types, events, publish, secrets, settings, tokens};
+use super::route::Method::{Delete, Get, Patch, Post, Put};
 use super::route::Takes::{Events, Json, Optional, Token};
 use super::route::{Gives, Param, ParamKind, Route};
-use super::{oauth, operations};
+use super::{oauth, operations, truvera};
 
 const fn gives(status: u16, schema: &'static str, about: &'static str) -> Gives {
     Gives { status, schema: Some(schema), about }
@@ -39,9 +39,13 @@ const INCLUDE: Param =
     param("include", ParamKind::OneOf(&["payload"]), "Adds the payload (`admin`, `subscriber`)");
 const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "Only counts");
 const PAGE: &[Param] = &[LIMIT, CURSOR];
+const COUNTED: &[Param] = &[
+    param("offset", ParamKind::Offset, "Objects to leave out at the beginning"),
+    param("limit", ParamKind::ShortLimit, "Objects at most"),
+];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 48] = [
+pub(super) static ROUTES: [Route; 54] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
@@ -67,6 +71,18 @@ pub(super) static ROUTES: [Route; 48] = [
         .gives(EMPTY),
     Route::new(Put, "/v1/config/domain/verify", ManageDomain, "verifyCustomDomainByPut", "The same as `POST`, for older MATTR clients", |c| Box::pin(domain::verify(c)))
         .gives(EMPTY),
+
+    // Truvera's own. Each of them shows the token, so whoever may read secrets may call them.
+    Route::new(Post, "/webhooks", ReadSecrets, "createTruveraWebhook", "Register a webhook", |c| Box::pin(truvera::webhooks::create(c)))
+        .takes(Json("TruveraWebhookInput")).gives(&[gives(200, "TruveraWebhook", "Registered")]).fails(&[402]),
+    Route::new(Get, "/webhooks", ReadSecrets, "listTruveraWebhooks", "List webhooks, newest first", |c| Box::pin(truvera::webhooks::list(c)))
+        .query(COUNTED).gives(&[gives(200, "TruveraWebhookList", "A part of the list")]),
+    Route::new(Get, "/webhooks/{id}", ReadSecrets, "getTruveraWebhook", "Get a webhook", |c| Box::pin(truvera::webhooks::get(c)))
+        .gives(&[gives(200, "TruveraWebhook", "Found")]).fails(&[405]),
+    Route::new(Patch, "/webhooks/{id}", ReadSecrets, "updateTruveraWebhook", "Change a webhook; what is absent stays", |c| Box::pin(truvera::webhooks::update(c)))
+        .takes(Json("TruveraWebhookPatch")).gives(&[gives(200, "TruveraWebhook", "Changed")]).fails(&[405]),
+    Route::new(Delete, "/webhooks/{id}", ReadSecrets, "deleteTruveraWebhook", "Delete a webhook", |c| Box::pin(truvera::webhooks::delete(c)))
+        .gives(&[gives(200, "Nothing", "Deleted")]).fails(&[405]),
 
     // Publishing
     Route::new(Post, "/v1/webhooks/events", Publish, "publishEvents", "Publish one event or several", |c| Box::pin(publish::publish(c)))
@@ -103,6 +119,8 @@ pub(super) static ROUTES: [Route; 48] = [
         .gives(&[gives(200, "Secret", "The newest secret")]),
     Route::new(Post, "/v1/webhooks/{id}/secret/rotate", ReadSecrets, "rotateSecret", "Make a new Standard Webhooks secret", |c| Box::pin(secrets::rotate(c)))
         .takes(Optional("RotationInput")).gives(&[gives(200, "RotatedSecret", "The new secret")]),
+    Route::new(Post, "/v1/webhooks/{id}/token/rotate", ReadSecrets, "rotateToken", "Make a new token for a webhook of Truvera's face; the old one is not sent any more", |c| Box::pin(tokens::rotate(c)))
+        .gives(&[gives(200, "WebhookToken", "The new token")]).fails(&[409]),
 
     // The catalogue of event types
     Route::new(Get, "/v1/webhooks/event-types", ReadEventTypes, "listEventTypes", "List event types by name", |c| Box::pin(event_types::list(c)))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sealpost_core::audit::{Action, By};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
-use sealpost_core::id::{TenantNo, WebhookId};
+use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::WebhookSettings;
 use sealpost_core::target_url::TargetUrl;
@@ -32,6 +32,8 @@ pub enum WebhookRefused {
     UnknownType { index: usize, name: EventTypeName },
     #[error("the tenant has reached its number of webhooks")]
     TooMany,
+    #[error("only a webhook of Truvera's dialect has a token")]
+    NoToken,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -42,6 +44,15 @@ pub struct WebhookInput {
     pub subscription: Subscription,
     pub url: TargetUrl,
     pub disabled: bool,
+}
+
+/// What a caller changes of a webhook; `None` leaves it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WebhookPatch {
+    pub subscription: Option<Subscription>,
+    pub url: Option<TargetUrl>,
+    pub disabled: Option<bool>,
+    pub description: Option<String>,
 }
 
 impl App {
@@ -100,6 +111,33 @@ impl App {
         self.store.webhooks(tenant, dialect, page).await
     }
 
+    /// As [`Self::webhooks`], for callers who count: at most `limit` behind the first `offset`.
+    pub async fn webhooks_behind(
+        &self,
+        tenant: TenantNo,
+        dialect: Dialect,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Webhook>, StoreError> {
+        self.store.webhooks_behind(tenant, dialect, offset, limit).await
+    }
+
+    /// The id of the tenant's webhook with this number.
+    pub async fn webhook_numbered(
+        &self,
+        tenant: TenantNo,
+        no: WebhookNo,
+    ) -> Result<Option<WebhookId>, StoreError> {
+        let entry = self.tenant(tenant).await?;
+        let known = || entry.target(no).map(|target| target.webhook.id);
+        if let Some(id) = known() {
+            return Ok(Some(id));
+        }
+        // It may have been made since, by another process on the same store.
+        self.registry.refresh(&entry).await?;
+        Ok(known())
+    }
+
     /// Replaces URL, events and the disabled flag. `dialect`: a webhook of another face is not found.
     pub async fn replace_webhook(
         &self,
@@ -121,6 +159,35 @@ impl App {
             ..WebhookChange::default()
         };
         self.change(&entry, id, change, self.by(who, Action::ChangeWebhook)).await
+    }
+
+    /// Changes what `decide` names of the webhook as it is; where it names nothing, nothing is written. `dialect`: a
+    /// webhook of another face is not found.
+    pub async fn patch_webhook<E: From<WebhookRefused>>(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        dialect: Dialect,
+        who: &str,
+        decide: impl FnOnce(&Webhook) -> Result<WebhookPatch, E>,
+    ) -> Result<Webhook, E> {
+        let entry = self.tenant(tenant).await.map_err(WebhookRefused::from)?;
+        let _alone = entry.changing.lock().await;
+        let before = self.webhook(tenant, id).await?;
+        if before.dialect != dialect {
+            return Err(WebhookRefused::NotFound.into());
+        }
+        let patch = decide(&before)?;
+        if patch == WebhookPatch::default() {
+            return Ok(before);
+        }
+        let WebhookPatch { subscription, url, disabled, description } = patch;
+        if let Some(subscription) = &subscription {
+            known_types(&entry, subscription)?;
+        }
+        let settings = description.map(|description| WebhookSettings { description, ..before.settings });
+        let change = WebhookChange { subscription, url, disabled, settings, ..WebhookChange::default() };
+        Ok(self.change(&entry, id, change, self.by(who, Action::ChangeWebhook)).await?)
     }
 
     /// Replaces settings and owner's headers by what `decide` makes of the webhook as it is.
@@ -170,6 +237,26 @@ impl App {
         let change = WebhookChange { secrets: Some(secrets), ..WebhookChange::default() };
         self.change(&entry, id, change, self.by(who, Action::RotateSecret)).await?;
         Ok((Secret::new(fresh), now + overlap))
+    }
+
+    /// A fresh token; no send with the old one begins once this returns.
+    pub async fn rotate_token(
+        &self,
+        tenant: TenantNo,
+        id: WebhookId,
+        who: &str,
+    ) -> Result<Secret<String>, WebhookRefused> {
+        let entry = self.tenant(tenant).await?;
+        let _alone = entry.changing.lock().await;
+        let before = self.webhook(tenant, id).await?;
+        if before.dialect != Dialect::Truvera {
+            return Err(WebhookRefused::NoToken);
+        }
+        let fresh = Secret::new(self.new_token());
+        let secrets = WebhookSecrets { token: Some(fresh.clone()), ..before.secrets };
+        let change = WebhookChange { secrets: Some(secrets), ..WebhookChange::default() };
+        self.change(&entry, id, change, self.by(who, Action::RotateToken)).await?;
+        Ok(fresh)
     }
 
     pub async fn delete_webhook(

@@ -23,4 +23,5 @@ mod settings;
 mod support;
 mod table;
 mod tenants;
+mod truvera;
 mod webhooks;

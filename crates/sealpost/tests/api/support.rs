@@ -15,21 +15,17 @@ use http_body_util::BodyExt as _;
 use sealpost::api::{self, ApiState, openapi};
 use sealpost::app::lanes::{Caps, Work};
 use sealpost::app::openid::Providers;
-use sealpost::app::webhooks::WebhookInput;
 use sealpost::app::{App, AppConfig};
 use sealpost::clock::ManualClock;
 use sealpost_core::delivery::{AttemptRecord, State};
-use sealpost_core::dialect::Dialect;
-use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{TenantNo, WebhookId};
 use sealpost_core::openid::Provider;
 use sealpost_core::outcome::Outcome;
 use sealpost_core::quota::{OwnQuota, Quota};
 use sealpost_core::role::Role;
-use sealpost_core::settings::{ServerDefaults, WebhookSettings};
-use sealpost_core::target_url::{TargetUrl, UrlRules};
+use sealpost_core::settings::ServerDefaults;
+use sealpost_core::target_url::UrlRules;
 use sealpost_core::time::Timestamp;
-use sealpost_core::webhook::{Subscription, Webhook};
 use sealpost_egress::{Documents, Egress, EgressConfig, TxtLookup};
 use sealpost_store::queue::{Next, Settlement};
 use sealpost_store::sqlite::{OpenOptions, SqliteStore};
@@ -170,20 +166,13 @@ impl World {
         answer.text_of("id")
     }
 
-    /// A webhook of the other dialect, which no face makes yet.
-    pub(crate) async fn truvera_webhook(&self, events: &[&str]) -> Webhook {
-        let events = events.iter().map(|name| EventTypeName::parse(name).unwrap()).collect();
-        let input = WebhookInput {
-            subscription: Subscription::Types(events),
-            url: TargetUrl::parse("https://example.com/truvera", &UrlRules::default()).unwrap(),
-            disabled: false,
-        };
+    /// Registers a webhook on Truvera's face and says what was answered.
+    pub(crate) async fn truvera_webhook(&self, events: &[&str]) -> Value {
         self.tick();
-        let made = self
-            .app
-            .create_webhook(self.tenant, Dialect::Truvera, input, WebhookSettings::default(), "test")
-            .await;
-        made.unwrap()
+        let answer =
+            self.call(post("/webhooks", json!({"events": events, "url": "https://example.com/in"}))).await;
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.json()
     }
 
     /// Publishes one event and says its id.
@@ -283,6 +272,10 @@ pub(crate) fn post(path: &str, body: Value) -> Call {
 
 pub(crate) fn put(path: &str, body: Value) -> Call {
     call("PUT", path).json(&body)
+}
+
+pub(crate) fn patch(path: &str, body: Value) -> Call {
+    call("PATCH", path).json(&body)
 }
 
 pub(crate) fn delete(path: &str) -> Call {
@@ -398,7 +391,8 @@ fn as_documented(method: &Method, target: &str, answer: &Answer) {
     let Some(operation) = operation else {
         let want = if template.is_some() { 405 } else { 404 };
         assert_eq!(answer.status, want, "{method} {target}: {answer}");
-        return holds(&json!({"$ref": "#/components/schemas/Problem"}), answer);
+        let problem = if is_truvera(path) { "TruveraProblem" } else { "Problem" };
+        return holds(&json!({"$ref": format!("#/components/schemas/{problem}")}), answer);
     };
     let response = &operation["responses"][answer.status.to_string()];
     assert!(response.is_object(), "{method} {target} does not list {answer}");
@@ -430,6 +424,11 @@ fn as_documented(method: &Method, target: &str, answer: &Answer) {
 /// Whether a path is served below `/core` too.
 pub(crate) fn has_core(path: &str) -> bool {
     ["/v1/webhooks", "/v1/config/domain"].iter().any(|base| path.starts_with(base))
+}
+
+/// Whether a path is on Truvera's face.
+pub(crate) fn is_truvera(path: &str) -> bool {
+    path == "/webhooks" || path.starts_with("/webhooks/")
 }
 
 fn holds(schema: &Value, answer: &Answer) {

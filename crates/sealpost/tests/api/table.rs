@@ -5,7 +5,7 @@ use sealpost_core::id::WebhookId;
 use sealpost_core::role::Role;
 use serde_json::{Value, json};
 
-use crate::support::{ABSENT, DOCUMENT, Said, World, call, get, has_core, post};
+use crate::support::{ABSENT, DOCUMENT, Said, World, call, get, has_core, is_truvera, post};
 
 /// Every listed operation: method, path with something in its parameters, roles; no roles means public.
 fn operations() -> Vec<(String, String, Vec<String>, Value)> {
@@ -18,7 +18,7 @@ fn operations() -> Vec<(String, String, Vec<String>, Value)> {
             all.push((method.to_uppercase(), path, roles, operation.clone()));
         }
     }
-    assert_eq!(all.len(), 48);
+    assert_eq!(all.len(), 54);
     all
 }
 
@@ -53,7 +53,7 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
                 continue;
             }
             for answer in [nobody, unknown] {
-                assert_eq!(answer.to_string(), "401 [text/plain] Unauthorized", "{method} {path}");
+                assert_eq!(answer.to_string(), refused(&path, 401), "{method} {path}");
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
             }
             for (role, key) in &keys {
@@ -61,12 +61,22 @@ async fn every_route_lets_in_the_roles_it_lists_and_nobody_else() {
                 match answer.status {
                     403 => {
                         assert!(!roles.iter().any(|r| r == role), "{method} {path} refuses {role}");
-                        assert_eq!(answer.to_string(), "403 [text/plain]");
+                        assert_eq!(answer.to_string(), refused(&path, 403));
                     }
                     _ => assert!(roles.iter().any(|r| r == role), "{method} {path} lets in {role}: {answer}"),
                 }
             }
         }
+    }
+}
+
+/// How each face says 401 and 403.
+fn refused(path: &str, status: u16) -> String {
+    let name = if status == 401 { "Unauthorized" } else { "Forbidden" };
+    match (is_truvera(path), status) {
+        (true, _) => format!(r#"{status} {{"status":{status},"type":"{name}","message":"{name}"}}"#),
+        (false, 401) => "401 [text/plain] Unauthorized".to_owned(),
+        (false, _) => "403 [text/plain]".to_owned(),
     }
 }
 
@@ -139,7 +149,7 @@ async fn what_is_another_tenants_answers_as_what_is_not_there() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 17);
+    assert_eq!(asked, 18);
     assert_eq!(state().await, before);
     // A foreign id in a query or body finds nothing either.
     for (own, absent) in [("webhookId", &webhook), ("eventId", &event)] {
@@ -185,6 +195,12 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         ("POST", "/oauth/token"),
         ("GET", "/v1/tenants"),
         ("GET", "/webhooks"),
+        ("PUT", "/webhooks"),
+        ("PUT", "/webhooks/17"),
+        ("GET", "/webhooks/"),
+        ("GET", "/webhooks/17/deliveries"),
+        ("GET", "/webhooks2"),
+        ("GET", "/core/webhooks"),
         ("GET", "/v1/config"),
         ("PATCH", "/v1/config/domain"),
         ("GET", "/core/v1/config/domain/verify"),
@@ -208,13 +224,19 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         GET /core/livez: 404 {"code":"NotFound","message":"Resource Not Found"}
         POST /oauth/token: 415 {"code":"UnsupportedMediaType","message":"the body must be application/json in UTF-8"}
         GET /v1/tenants: 401 [text/plain] Unauthorized
-        GET /webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}
+        GET /webhooks: 401 {"status":401,"type":"Unauthorized","message":"Unauthorized"}
+        PUT /webhooks: 405 {"status":405,"type":"MethodNotAllowed","message":"Method Not Allowed"} POST, GET, HEAD
+        PUT /webhooks/17: 405 {"status":405,"type":"MethodNotAllowed","message":"Method Not Allowed"} GET, HEAD, PATCH, DELETE
+        GET /webhooks/: 405 {"status":405,"type":"MethodNotAllowed","message":"Method Not Allowed"}
+        GET /webhooks/17/deliveries: 404 {"status":404,"type":"NotFound","message":"Resource Not Found"}
+        GET /webhooks2: 404 {"code":"NotFound","message":"Resource Not Found"}
+        GET /core/webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /v1/config: 404 {"code":"NotFound","message":"Resource Not Found"}
         PATCH /v1/config/domain: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, GET, HEAD, PUT, DELETE
         GET /core/v1/config/domain/verify: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, PUT
         POST /v1/config/domain/invalidate: 404 {"code":"NotFound","message":"Resource Not Found"}
         GET /v1/events: 404 {"code":"NotFound","message":"Resource Not Found"}
-        POST /v1/webhooks/x/token/rotate: 404 {"code":"NotFound","message":"Resource Not Found"}
+        POST /v1/webhooks/x/token/rotate: 401 [text/plain] Unauthorized
         GET /v2/webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}
         PATCH /v1/webhooks: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, GET, HEAD
         PATCH /v1/webhooks/x: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} GET, HEAD, PUT, DELETE

@@ -1,6 +1,7 @@
 //! The MATTR face: exactly `{id, events, url, disabled}`, and its refusals.
 
 use expect_test::expect;
+use sealpost_core::id::WebhookNo;
 use serde_json::{Value, json};
 
 use crate::support::{Said, World, call, delete, get, post, put};
@@ -236,15 +237,16 @@ async fn lists_are_newest_first_and_go_on_at_the_cursor() {
 #[tokio::test]
 async fn webhooks_of_the_other_dialect_are_not_on_this_face() {
     let world = World::new().await;
-    let truvera = world.truvera_webhook(&["did_create"]).await;
-    let path = format!("/v1/webhooks/{}", truvera.id);
+    let no: i64 = world.truvera_webhook(&["did_create"]).await["id"].as_str().unwrap().parse().unwrap();
+    let id = world.app.webhook_numbered(world.tenant, WebhookNo(no)).await.unwrap().unwrap();
+    let path = format!("/v1/webhooks/{id}");
     let input = json!({"events": ["did_create"], "url": "https://example.com"});
     for call in [get(&path), put(&path, input), delete(&path)] {
         assert_eq!(world.call(call).await.status, 404);
     }
     assert_eq!(world.get("/v1/webhooks").await.to_string(), r#"200 {"data":[]}"#);
     // Sealpost's own calls take it, by its number too.
-    for id in [truvera.id.to_string(), truvera.no.to_string()] {
+    for id in [id.to_string(), no.to_string()] {
         assert_eq!(world.get(&format!("/v1/webhooks/{id}/settings")).await.status, 200);
         assert_eq!(world.get(&format!("/v1/webhooks/deliveries?webhookId={id}")).await.status, 200);
     }

@@ -3,6 +3,7 @@
 //! Webhooks of the other dialect do not exist on this face.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use axum::response::Response;
 use sealpost_core::dialect::Dialect;
@@ -112,7 +113,7 @@ fn input(body: Value, rules: &UrlRules, id: Option<WebhookId>) -> Result<Webhook
 }
 
 /// The error carries the position it is about; one past the end is about the whole list.
-fn some_and_distinct(names: &[EventTypeName]) -> Result<(), (usize, String)> {
+pub(in crate::api) fn some_and_distinct<T: Eq + Hash>(names: &[T]) -> Result<(), (usize, String)> {
     if names.is_empty() {
         return Err((0, "must hold at least one event type".into()));
     }
@@ -131,7 +132,7 @@ pub(in crate::api) fn problem(call: &Call, refused: WebhookRefused) -> Problem {
             let value = Value::from(name.as_str());
             Problem::invalid(Location::Body, &format!("events[{index}]"), &refused, Some(value))
         }
-        WebhookRefused::TooMany => Problem::Conflict(refused.to_string()),
+        WebhookRefused::TooMany | WebhookRefused::NoToken => Problem::Conflict(refused.to_string()),
         WebhookRefused::Store(error) => error.into(),
     }
 }

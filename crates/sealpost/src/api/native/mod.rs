@@ -8,3 +8,4 @@ pub(super) mod events;
 pub(super) mod publish;
 pub(super) mod secrets;
 pub(super) mod settings;
+pub(super) mod tokens;

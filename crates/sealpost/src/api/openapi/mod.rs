@@ -9,12 +9,14 @@ mod oauth;
 mod received;
 mod settings;
 mod tenants;
+mod truvera;
 mod webhooks;
 
 use sealpost_core::limits as bound;
 use sealpost_core::role::{Permission, Role};
 use serde_json::{Map, Value, json};
 
+use super::face::Face;
 use super::route::{Gives, Method, Param, ParamKind, Route, Takes};
 use super::routes::ROUTES;
 use super::{DOMAIN, WEBHOOKS, bases};
@@ -30,6 +32,10 @@ pub fn document() -> Value {
             item.insert(route.method.key().into(), operation(route));
         }
     }
+    let mut schemes = json!({
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `spk_...`, or an access token; an operator's key, `spo_...`, for the calls of the operator"},
+    });
+    schemes.as_object_mut().into_iter().for_each(|all| all.extend(truvera::schemes()));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -45,9 +51,7 @@ pub fn document() -> Value {
         "components": {
             "schemas": schemas(),
             "responses": refusals(),
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `spk_...`, or an access token; an operator's key, `spo_...`, for the calls of the operator"},
-            },
+            "securitySchemes": schemes,
         },
     })
 }
@@ -70,6 +74,7 @@ fn path_param(route: &Route, name: &str) -> Value {
     let below = route.path.strip_prefix(WEBHOOKS).unwrap_or_default();
     let schema = match name {
         "name" => reference("EventTypeName"),
+        _ if Face::of(route.path) == Face::Truvera => truvera::id(),
         _ if below.starts_with("/{id}/") => {
             json!({"anyOf": [reference("Uuid"), {"type": "string", "pattern": "^[0-9]+$"}]})
         }
@@ -90,6 +95,9 @@ fn operation(route: &Route) -> Value {
         Permission::Operate => {
             let says = "Needs an operator's key (`sealpost bootstrap operator`).";
             operation.insert("description".into(), says.into());
+        }
+        _ if Face::of(route.path) == Face::Truvera => {
+            operation.insert("security".into(), truvera::security());
         }
         _ => {}
     }
@@ -120,6 +128,7 @@ fn tag(route: &Route) -> &'static str {
         return match route.path.split('/').nth(1) {
             Some("v1") => "tenants",
             Some("oauth" | ".well-known") => "oauth",
+            Some("webhooks") => "truvera webhooks",
             _ => "operations",
         };
     };
@@ -136,6 +145,12 @@ fn query_param(param: &Param) -> Value {
     let schema = match param.kind {
         ParamKind::Limit => {
             json!({"type": "integer", "minimum": 1, "maximum": bound::PAGE_MAX, "default": bound::PAGE_DEFAULT})
+        }
+        ParamKind::ShortLimit => {
+            json!({"type": "integer", "minimum": 1, "maximum": bound::TRUVERA_PAGE_MAX, "default": bound::TRUVERA_PAGE_MAX})
+        }
+        ParamKind::Offset => {
+            json!({"type": "integer", "minimum": 0, "maximum": bound::TRUVERA_OFFSET_MAX, "default": 0})
         }
         ParamKind::Text => json!({"type": "string"}),
         ParamKind::Time => reference("Time"),
@@ -161,6 +176,10 @@ fn as_json(schema: &str) -> Value {
 }
 
 fn responses(route: &Route) -> Value {
+    let of = match Face::of(route.path) {
+        Face::Mattr => "",
+        Face::Truvera => "Truvera",
+    };
     let mut responses = Map::new();
     for gives in route.gives {
         responses.insert(gives.status.to_string(), response(gives));
@@ -172,7 +191,7 @@ fn responses(route: &Route) -> Value {
         }
         responses.insert(
             status.to_string(),
-            json!({"$ref": format!("#/components/responses/{}", refusal(status).0)}),
+            json!({"$ref": format!("#/components/responses/{of}{}", refusal(status).0)}),
         );
     }
     Value::Object(responses)
@@ -217,8 +236,10 @@ fn refused(route: &Route) -> Vec<u16> {
 fn refusal(status: u16) -> (&'static str, &'static str) {
     match status {
         401 => ("Unauthorized", "No credential, a wrong one, or one of another tenant than the host's"),
+        402 => ("LimitReached", "The tenant has all it may have"),
         403 => ("Forbidden", "The credential's role may not make this call"),
         404 => ("NotFound", "There is no such thing, or not for this caller"),
+        405 => ("MethodNotAllowed", "The path has no such method"),
         408 => ("RequestTimeout", "The body did not arrive in time"),
         409 => ("Conflict", "It contradicts what is stored"),
         413 => ("PayloadTooLarge", "More bytes than the limit"),
@@ -248,7 +269,10 @@ fn refusals() -> Value {
         }
         all.insert(name.into(), response);
     }
-    Value::Object(all)
+    let mut all = Value::Object(all);
+    let of_truvera = truvera::refusals(&all);
+    all.as_object_mut().into_iter().for_each(|all| all.extend(of_truvera.clone()));
+    all
 }
 
 fn schemas() -> Value {
@@ -261,6 +285,7 @@ fn schemas() -> Value {
         settings::schemas(),
         event_types::schemas(),
         tenants::schemas(),
+        truvera::schemas(),
         oauth::schemas(),
     ];
     Value::Object(all.into_iter().flatten().map(|(name, schema)| (name.to_owned(), schema)).collect())
