@@ -5,4 +5,5 @@ mod isolation;
 mod parked;
 mod service;
 mod story;
+mod truvera;
 mod wire;

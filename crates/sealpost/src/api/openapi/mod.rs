@@ -269,10 +269,9 @@ fn refusals() -> Value {
         }
         all.insert(name.into(), response);
     }
-    let mut all = Value::Object(all);
     let of_truvera = truvera::refusals(&all);
-    all.as_object_mut().into_iter().for_each(|all| all.extend(of_truvera.clone()));
-    all
+    all.extend(of_truvera);
+    Value::Object(all)
 }
 
 fn schemas() -> Value {

@@ -86,9 +86,9 @@ pub(super) fn schemas() -> Vec<Schema> {
 }
 
 /// The refusals of this face: as the others', in its own shape.
-pub(super) fn refusals(shared: &Value) -> Map<String, Value> {
+pub(super) fn refusals(shared: &Map<String, Value>) -> Map<String, Value> {
     let mut all = Map::new();
-    for (name, response) in shared.as_object().into_iter().flatten() {
+    for (name, response) in shared {
         let mut response = response.clone();
         response["content"] = json!({"application/json": {"schema": reference("TruveraProblem")}});
         all.insert(format!("Truvera{name}"), response);
