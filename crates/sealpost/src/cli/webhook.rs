@@ -1,8 +1,10 @@
 //! `sealpost webhook ...`: registering receivers, their settings, secrets and tests.
 
+mod truvera;
+
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use sealpost_core::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -16,6 +18,13 @@ use super::publish;
 pub struct WebhookArgs {
     #[command(subcommand)]
     pub command: WebhookCommand,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Dialect {
+    #[default]
+    Mattr,
+    Truvera,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -32,17 +41,22 @@ pub enum WebhookCommand {
     Create {
         /// Where events are sent: https, a name, no query
         url: String,
-        /// Event types, separated by commas
+        /// Event types, separated by commas; in Truvera's dialect `*` receives all
         #[arg(long, short, value_delimiter = ',', required = true, value_name = "TYPES")]
         events: Vec<String>,
+        /// Whose receivers it is for; what is sent to a Truvera receiver holds a token, which is shown now
+        #[arg(long, value_enum, default_value_t)]
+        dialect: Dialect,
         /// Register it without sending to it yet
         #[arg(long)]
         disabled: bool,
         #[command(flatten)]
         common: Common,
     },
-    /// List webhooks, newest first
+    /// List webhooks of one dialect, newest first
     List {
+        #[arg(long, value_enum, default_value_t)]
+        dialect: Dialect,
         /// Rows on a page
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
@@ -55,7 +69,7 @@ pub enum WebhookCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Show one webhook
+    /// Show one webhook; a number names one of Truvera's dialect, also where it is changed or deleted
     Get {
         id: String,
         #[command(flatten)]
@@ -102,6 +116,12 @@ pub enum WebhookCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Make a new token for a webhook of Truvera's dialect and show it; the old one is not sent any more
+    RotateToken {
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Send a sample event to this webhook only
     Test {
         id: String,
@@ -143,13 +163,26 @@ Examples:
 
 pub async fn run(args: WebhookArgs) -> Result<(), Failure> {
     match args.command {
-        WebhookCommand::Create { url, events, disabled, common } => {
+        WebhookCommand::Create { url, events, disabled, dialect: Dialect::Truvera, common } => {
+            truvera::create(&url, &events, disabled, &common).await
+        }
+        WebhookCommand::List { limit, cursor, all, dialect: Dialect::Truvera, common } => {
+            truvera::list(limit, cursor.as_deref(), all, &common).await
+        }
+        WebhookCommand::Get { id, common } if truvera::is_id(&id) => truvera::get(&id, &common).await,
+        WebhookCommand::Update { id, url, events, disable, enable, common } if truvera::is_id(&id) => {
+            let change = truvera::Change { url, events, enabled: (disable || enable).then_some(enable) };
+            truvera::update(&id, change, &common).await
+        }
+        WebhookCommand::Delete { id, common } if truvera::is_id(&id) => truvera::delete(&id, &common).await,
+        WebhookCommand::RotateToken { id, common } => truvera::rotate_token(&id, &common).await,
+        WebhookCommand::Create { url, events, disabled, dialect: Dialect::Mattr, common } => {
             let body = json!({"events": events, "url": url, "disabled": disabled});
             let api = Api::connect(&common.connect)?;
             let webhook = api.send(Method::POST, "/v1/webhooks", Some(&body)).await?;
             show(&webhook, &common.output)
         }
-        WebhookCommand::List { limit, cursor, all, common } => {
+        WebhookCommand::List { limit, cursor, all, dialect: Dialect::Mattr, common } => {
             let limit = limit.to_string();
             let query = [("limit", Some(limit.as_str())), ("cursor", cursor.as_deref())];
             let page = Api::connect(&common.connect)?.list("/v1/webhooks", &query, all).await?;
@@ -181,7 +214,7 @@ pub async fn run(args: WebhookArgs) -> Result<(), Failure> {
         WebhookCommand::Delete { id, common } => {
             let api = Api::connect(&common.connect)?;
             api.send(Method::DELETE, &path(&id, ""), None).await.map_err(named(&id))?;
-            if common.output.json { Ok(()) } else { output::line(format!("deleted {}", output::safe(&id))) }
+            deleted(&id, &common.output)
         }
         WebhookCommand::Settings { command } => settings(command).await,
         WebhookCommand::Secret { id, rotate, overlap, common } => {
@@ -275,11 +308,23 @@ fn show(webhook: &Value, how: &OutputArgs) -> Result<(), Failure> {
         return output::json(webhook);
     }
     let paint = how.paint();
-    let disabled = webhook.get("disabled").and_then(Value::as_bool).unwrap_or(false);
-    let state = if disabled { paint.careful("disabled") } else { paint.good("enabled") };
+    let state = match state(webhook) {
+        "disabled" => paint.careful("disabled"),
+        enabled => paint.good(enabled),
+    };
     output::line(format!("{}  {state}", paint.strong(&output::text(webhook, "id"))))?;
     output::line(format!("url     {}", output::text(webhook, "url")))?;
     output::line(format!("events  {}", events(webhook)))
+}
+
+/// `disabled` says it in one dialect, `status` in the other.
+fn state(webhook: &Value) -> &'static str {
+    let off = webhook.get("disabled") == Some(&Value::Bool(true)) || webhook.get("status") == Some(&json!(0));
+    if off { "disabled" } else { "enabled" }
+}
+
+fn deleted(id: &str, how: &OutputArgs) -> Result<(), Failure> {
+    if how.json { Ok(()) } else { output::line(format!("deleted {}", output::safe(id))) }
 }
 
 fn show_settings(settings: &Value, how: &OutputArgs) -> Result<(), Failure> {
@@ -307,9 +352,12 @@ fn events(webhook: &Value) -> String {
 
 fn rows(webhooks: &[Value]) -> String {
     let rows = webhooks.iter().map(|webhook| {
-        let disabled = webhook.get("disabled").and_then(Value::as_bool).unwrap_or(false);
-        let state = if disabled { "disabled" } else { "enabled" };
-        [output::text(webhook, "id"), state.to_owned(), output::text(webhook, "url"), events(webhook)]
+        [
+            output::text(webhook, "id"),
+            state(webhook).to_owned(),
+            output::text(webhook, "url"),
+            events(webhook),
+        ]
     });
     output::table(&["id", "state", "url", "events"], rows)
 }

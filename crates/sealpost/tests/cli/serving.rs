@@ -47,6 +47,46 @@ fn webhooks_are_managed_from_the_command_line() {
 }
 
 #[test]
+fn webhooks_of_truveras_dialect_show_their_token_once() {
+    let server = Server::start(&[]);
+    let create =
+        ["webhook", "create", "https://hooks.example.com/in", "--dialect", "truvera", "--events", "*"];
+    let made = server.run(&create).ok();
+    let token = made.lines().find_map(|line| line.strip_prefix("token   ")).unwrap().to_owned();
+    assert_eq!((made.lines().next(), token.len()), (Some("1  enabled"), 64), "{made}");
+    let whole = server.run(&[&create[..], &["--disabled", "--json"]].concat()).json();
+    assert_eq!((&whole["id"], &whole["status"]), (&"2".into(), &0.into()));
+    assert_eq!(whole["secret"].as_str().unwrap().len(), 64);
+
+    let listed = server.run(&["webhook", "list", "--dialect", "truvera"]).ok();
+    assert!(listed.contains("2   disabled  https://hooks.example.com/in  credential_create, "), "{listed}");
+    assert_eq!(server.run(&["webhook", "list"]).ok().lines().count(), 1, "the other dialect has none");
+    let one = server.run(&["webhook", "list", "--dialect", "truvera", "--limit", "1", "--json"]);
+    assert_eq!(one.json().as_array().unwrap().len(), 1);
+    assert_eq!(one.err(), "");
+    let short = server.run(&["webhook", "list", "--dialect", "truvera", "--limit", "1"]);
+    assert_eq!(short.err(), "there is more: --all, or a larger --limit");
+
+    let got = server.run(&["webhook", "get", "1", "--json"]).json();
+    assert_eq!((&got["id"], got.get("secret")), (&"1".into(), None));
+    let updated = server.run(&["webhook", "update", "1", "--disable", "--events", "did_create"]).ok();
+    assert_eq!(updated, "1  disabled\nurl     https://hooks.example.com/in\nevents  did_create");
+    for shown in [&listed, &one.out(), &got.to_string(), &updated] {
+        assert!(!shown.contains(&token), "{shown}");
+    }
+
+    let fresh = server.run(&["webhook", "rotate-token", "1"]).ok();
+    assert!(fresh.len() == 64 && fresh != token, "{fresh}");
+    assert_eq!(server.run(&["webhook", "delete", "1"]).ok(), "deleted 1");
+    let gone = server.run(&["webhook", "get", "1"]);
+    assert_eq!((gone.code(), gone.err()), (3, "sealpost: there is no webhook 1".into()));
+    let refused =
+        server.run(&["webhook", "create", "http://x.example", "--dialect", "truvera", "--events", "*"]);
+    assert_eq!(refused.code(), 4);
+    assert!(refused.err().starts_with("sealpost: url: "), "{}", refused.err());
+}
+
+#[test]
 fn refusals_are_sentences() {
     let server = Server::start(&[]);
     let ran = server.run(&["webhook", "create", "http://hooks.example.com", "--events", "did_create"]);
