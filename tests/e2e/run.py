@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support.checks import Checks  # noqa: E402
 from support.service import binary  # noqa: E402
 
-SCENARIOS = ["corpus", "byte_forms", "retries", "limits", "isolation", "rotation", "backup_erase", "serve", "platform", "openid", "first_steps"]
+SCENARIOS = ["corpus", "byte_forms", "retries", "limits", "isolation", "rotation", "backup_erase", "serve", "platform", "openid", "truvera", "first_steps"]
 
 
 def main() -> int:
