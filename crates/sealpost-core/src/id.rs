@@ -146,6 +146,51 @@ number! {
     EventNo
 }
 
+/// A webhook as a caller names it: by its id, or by its number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WebhookName {
+    Id(WebhookId),
+    No(WebhookNo),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID or a number")]
+pub struct InvalidWebhookName;
+
+impl FromStr for WebhookName {
+    type Err = InvalidWebhookName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWebhookName> {
+        let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if decimal {
+            return text.parse().map(|no| Self::No(WebhookNo(no))).map_err(|_| InvalidWebhookName);
+        }
+        text.parse().map(Self::Id).map_err(|_| InvalidWebhookName)
+    }
+}
+
+impl fmt::Display for WebhookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WebhookName::Id(id) => id.fmt(f),
+            WebhookName::No(no) => no.fmt(f),
+        }
+    }
+}
+
+impl Serialize for WebhookName {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WebhookName {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +202,16 @@ mod tests {
         assert_eq!(id.to_string(), "0182ec5b-89f5-7bab-abab-abababababab");
         assert_eq!(id, EventId::new(at, [0xAB; 10]));
         assert_eq!(id.uuid().get_version_num(), 7);
+    }
+
+    #[test]
+    fn a_webhook_is_named_by_id_or_number() {
+        let uuid = "0c099611-19c4-4f29-8724-6b9e5ba1ef7c";
+        assert_eq!(uuid.parse(), Ok(WebhookName::Id(uuid.parse().unwrap())));
+        assert_eq!("17".parse(), Ok(WebhookName::No(WebhookNo(17))));
+        for bad in ["", "-1", "+1", "1.0", "x", "99999999999999999999"] {
+            assert_eq!(bad.parse::<WebhookName>(), Err(InvalidWebhookName), "{bad}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{TenantNo, WebhookId, WebhookName};
 use sealpost_core::role::Role;
 use serde_json::Value;
 
@@ -114,30 +114,23 @@ impl Call {
 
     /// The webhook in the path of a Sealpost call: its UUID, or its number as the Truvera face prints it.
     pub(super) async fn webhook(&self) -> Result<WebhookId, Problem> {
-        match webhook_number(self.param("id")) {
-            Some(_) => self.numbered_webhook().await,
-            None => self.id(),
-        }
+        let name = self.id()?;
+        self.app().webhook_named(self.tenant()?, name).await?.ok_or_else(|| self.no_such())
     }
 
     /// The webhook in the path of a call that knows webhooks by their number only.
     pub(super) async fn numbered_webhook(&self) -> Result<WebhookId, Problem> {
-        let Some(no) = webhook_number(self.param("id")) else { return Err(self.no_such()) };
-        self.numbered(no).await?.ok_or_else(|| self.no_such())
+        let Ok(WebhookName::No(no)) = self.param("id").parse() else { return Err(self.no_such()) };
+        self.app().webhook_numbered(self.tenant()?, no).await?.ok_or_else(|| self.no_such())
     }
 
     /// A webhook named in the query.
     pub(super) async fn webhook_in_query(&self, name: &str) -> Result<Option<WebhookId>, Problem> {
         let Some(text) = self.query.text(name) else { return Ok(None) };
         let refused = |msg: &str| Problem::invalid(Location::Query, name, msg, Some(text.into()));
-        match webhook_number(text) {
-            Some(no) => self.numbered(no).await?.map(Some).ok_or_else(|| refused("Resource Not Found")),
-            None => text.parse().map(Some).map_err(|_| refused("Invalid value")),
-        }
-    }
-
-    async fn numbered(&self, no: WebhookNo) -> Result<Option<WebhookId>, Problem> {
-        Ok(self.app().webhook_numbered(self.tenant()?, no).await?)
+        let name = text.parse().map_err(|_| refused("Invalid value"))?;
+        let found = self.app().webhook_named(self.tenant()?, name).await?;
+        found.map(Some).ok_or_else(|| refused("Resource Not Found"))
     }
 
     /// The JSON body.
@@ -168,9 +161,4 @@ impl Call {
     fn room(&self) -> Room {
         self.state.bodies.room(self.tenant().ok())
     }
-}
-
-fn webhook_number(text: &str) -> Option<WebhookNo> {
-    let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    decimal.then(|| text.parse().ok().map(WebhookNo))?
 }

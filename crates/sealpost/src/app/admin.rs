@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use sealpost_core::id::{ClientId, EventId, OperatorId, TenantNo, WebhookId};
+use sealpost_core::id::{ClientId, EventId, OperatorId, TenantNo, WebhookId, WebhookName};
 use sealpost_core::key_ring::{KeyRing, KeyState};
 use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::Roles;
@@ -56,7 +56,7 @@ pub enum AdminCall {
         tenant: String,
         name: String,
         roles: Roles,
-        webhook: Option<WebhookId>,
+        webhook: Option<WebhookName>,
         expires: Option<Expires>,
     },
     ClientList {
@@ -299,11 +299,13 @@ impl App {
             AdminCall::ClientCreate { tenant, name, roles, webhook, expires } => {
                 let tenant = self.named(&tenant).await?;
                 let expires_at = self.expiry(expires)?;
-                let new = self.create_client(tenant, &name, roles, webhook, expires_at, who).await;
-                let new = new.map_err(|refused| match refused {
+                let refused = |refused| match refused {
                     ClientRefused::Store(error) => error.into(),
                     other => AdminError::refused(other),
-                })?;
+                };
+                let webhook = self.subscribed(tenant, webhook).await.map_err(refused)?;
+                let new = self.create_client(tenant, &name, roles, webhook, expires_at, who).await;
+                let new = new.map_err(refused)?;
                 Ok(AdminAnswer::ClientCreated { client: new.client.into(), key: Hidden(new.key) })
             }
             AdminCall::ClientList { tenant } => {

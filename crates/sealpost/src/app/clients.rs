@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use sealpost_core::audit::Action;
-use sealpost_core::id::{ClientId, TenantId, TenantNo, WebhookId};
+use sealpost_core::id::{ClientId, TenantId, TenantNo, WebhookId, WebhookName};
 use sealpost_core::limits as bound;
 use sealpost_core::role::{Role, Roles};
 use sealpost_core::secret::Secret;
@@ -253,6 +253,17 @@ impl App {
             return Err(ClientRefused::NoTenant);
         }
         Ok(NewClient { client, key: Secret::new(key) })
+    }
+
+    /// The webhook that a new subscriber is bound to; one that is not there is told by [`Self::create_client`] if it is
+    /// named by its id, and here if by its number.
+    pub async fn subscribed(
+        &self,
+        tenant: TenantNo,
+        webhook: Option<WebhookName>,
+    ) -> Result<Option<WebhookId>, ClientRefused> {
+        let Some(name) = webhook else { return Ok(None) };
+        self.webhook_named(tenant, name).await?.map(Some).ok_or(ClientRefused::NeedsWebhook)
     }
 
     /// Takes effect at once. `false`: the tenant has no such client.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sealpost_core::audit::{Action, By};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::EventTypeName;
-use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{TenantNo, WebhookId, WebhookName, WebhookNo};
 use sealpost_core::secret::Secret;
 use sealpost_core::settings::WebhookSettings;
 use sealpost_core::target_url::TargetUrl;
@@ -120,6 +120,18 @@ impl App {
         limit: u32,
     ) -> Result<Vec<Webhook>, StoreError> {
         self.store.webhooks_behind(tenant, dialect, offset, limit).await
+    }
+
+    /// The id of a webhook however it is named; one given by its id may still not be there.
+    pub async fn webhook_named(
+        &self,
+        tenant: TenantNo,
+        name: WebhookName,
+    ) -> Result<Option<WebhookId>, StoreError> {
+        match name {
+            WebhookName::Id(id) => Ok(Some(id)),
+            WebhookName::No(no) => self.webhook_numbered(tenant, no).await,
+        }
     }
 
     /// The id of the tenant's webhook with this number.

@@ -1,7 +1,7 @@
 //! `sealpost client create|list|delete`: API keys.
 
 use clap::{Args, Subcommand};
-use sealpost_core::id::{ClientId, WebhookId};
+use sealpost_core::id::{ClientId, WebhookName};
 use sealpost_core::role::Roles;
 use sealpost_core::tenant::DEFAULT_TENANT;
 use sealpost_core::time::{Span, Timestamp};
@@ -33,9 +33,9 @@ enum ClientCommand {
         /// several separated by commas
         #[arg(long, value_name = "ROLE[,ROLE]")]
         role: Roles,
-        /// The one webhook a subscriber may see
+        /// The one webhook a subscriber may see: its id, or its number in Truvera's dialect
         #[arg(long, value_name = "ID", required_if_eq("role", "subscriber"))]
-        webhook: Option<WebhookId>,
+        webhook: Option<WebhookName>,
         /// When the key stops working: a time such as 2027-01-31T00:00:00Z, or a span such as 90d
         #[arg(long, value_name = "WHEN", value_parser = expires)]
         expires: Option<Expires>,

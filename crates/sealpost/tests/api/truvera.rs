@@ -7,7 +7,7 @@ use sealpost_core::delivery::State;
 use sealpost_core::event_type::TRUVERA;
 use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::Role;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{ABSENT, Answer, Said, World, call, delete, get, patch, post};
 
@@ -239,6 +239,27 @@ async fn a_token_is_rotated_at_once_by_either_id_and_audited() {
         .collect();
     assert_eq!(whats[..3], [r#""rotate token" true"#, r#""rotate token" true"#, r#""create webhook" true"#]);
     assert!(!audit.text().contains(old) && !audit.text().contains(&token), "{audit}");
+}
+
+#[tokio::test]
+async fn a_subscriber_is_bound_by_the_number_too() {
+    let world = World::new().await;
+    let made = world.truvera_webhook(&["did_create"]).await;
+    world.webhook(&["did_create"]).await;
+    let operator = world.operator().await;
+    let tenants = world.call(get("/v1/tenants").by(&operator)).await;
+    let path = format!("/v1/tenants/{}/clients", tenants.ids()[0]);
+    let input = |number: &Value| json!({"name": "s", "roles": ["subscriber"], "webhookId": number});
+    let client = world.call(post(&path, input(&made["id"])).by(&operator)).await;
+    world.publish(json!({"type": "did_create", "payload": {}})).await;
+    let seen = world.call(get("/v1/webhooks/deliveries").by(&client.text_of("clientSecret"))).await.json();
+    let seen = seen["data"].as_array().unwrap();
+    assert_eq!((seen.len(), &seen[0]["webhookId"]), (1, &client.json()["webhookId"]));
+    let absent = world.call(post(&path, input(&"99".into())).by(&operator)).await;
+    assert_eq!(
+        absent.to_string(),
+        r#"400 {"code":"BadRequest","message":"a subscriber must be bound to a webhook of the tenant"}"#
+    );
 }
 
 /// Every answer that is not made to show the token, asked for by everybody who may.

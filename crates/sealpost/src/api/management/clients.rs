@@ -1,7 +1,7 @@
 //! `GET/POST /v1/tenants/{id}/clients`, `DELETE /v1/tenants/{id}/clients/{clientId}`.
 
 use axum::response::Response;
-use sealpost_core::id::{ClientId, WebhookId};
+use sealpost_core::id::{ClientId, WebhookId, WebhookName};
 use sealpost_core::limits::CLIENT_NAME_BYTES;
 use sealpost_core::role::{Permission, Roles};
 use sealpost_core::time::Timestamp;
@@ -76,6 +76,7 @@ pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> 
     let app = call.app();
     let input = Input::read(body, app.clock.wall())?;
     let Input { name, roles, webhook, expires_at } = input;
+    let webhook = app.subscribed(tenant.no, webhook).await.map_err(problem)?;
     let made = app.create_client(tenant.no, &name, roles, webhook, expires_at, call.operator()?).await;
     let made = made.map_err(problem)?;
     let location = format!("/v1/tenants/{}/clients/{}", tenant.id, made.client.id);
@@ -102,7 +103,7 @@ pub(super) fn problem(refused: ClientRefused) -> Problem {
 struct Input {
     name: String,
     roles: Roles,
-    webhook: Option<WebhookId>,
+    webhook: Option<WebhookName>,
     expires_at: Option<Timestamp>,
 }
 
@@ -115,7 +116,7 @@ impl Input {
             let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
             Roles::parse(names.ok_or("must hold strings")?).map_err(|error| error.to_string())
         });
-        let webhook = fields.optional("webhookId", parsed::<WebhookId>);
+        let webhook = fields.optional("webhookId", parsed::<WebhookName>);
         let expires_at = fields.optional("expiresAt", |value| match parsed::<Timestamp>(value)? {
             at if at <= now => Err("has passed".to_owned()),
             at => Ok(at),

@@ -100,7 +100,7 @@ fn client_input() -> Value {
     json!({
         "name": {"type": "string", "minLength": 1, "maxLength": bound::CLIENT_NAME_BYTES},
         "roles": roles(),
-        "webhookId": {"allOf": [reference("Uuid")], "description": "The one webhook a `subscriber` is bound to"},
+        "webhookId": {"anyOf": [reference("Uuid"), super::truvera::id()], "description": "The one webhook a `subscriber` is bound to"},
         "expiresAt": reference("Time"),
     })
 }
