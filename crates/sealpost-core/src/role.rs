@@ -32,6 +32,8 @@ pub enum Permission {
     Public,
     /// Create, read, change and delete webhooks and their settings.
     ManageWebhooks,
+    /// See webhooks and their settings in the console (a subscriber: its own).
+    ReadWebhooks,
     /// Publish events.
     Publish,
     /// Read events and deliveries (a subscriber: those of its webhook).
@@ -48,6 +50,8 @@ pub enum Permission {
     ReadEventTypes,
     /// Change the catalogue of event types.
     ManageEventTypes,
+    /// Rotate the tenant's signing keys.
+    ManageKeys,
     /// Configure, verify and delete the custom domain.
     ManageDomain,
     /// Read the audit log.
@@ -58,8 +62,9 @@ pub enum Permission {
 
 impl Permission {
     /// Those that a role can have.
-    pub const OF_ROLES: [Permission; 11] = [
+    pub const OF_ROLES: [Permission; 13] = [
         Permission::ManageWebhooks,
+        Permission::ReadWebhooks,
         Permission::Publish,
         Permission::ReadDeliveries,
         Permission::RepairDeliveries,
@@ -68,6 +73,7 @@ impl Permission {
         Permission::Erase,
         Permission::ReadEventTypes,
         Permission::ManageEventTypes,
+        Permission::ManageKeys,
         Permission::ManageDomain,
         Permission::ReadAudit,
     ];
@@ -77,6 +83,7 @@ impl Permission {
         match self {
             Permission::Public => "public",
             Permission::ManageWebhooks => "webhooks:manage",
+            Permission::ReadWebhooks => "webhooks:read",
             Permission::Publish => "events:publish",
             Permission::ReadDeliveries => "deliveries:read",
             Permission::RepairDeliveries => "deliveries:repair",
@@ -85,6 +92,7 @@ impl Permission {
             Permission::Erase => "payloads:erase",
             Permission::ReadEventTypes => "event-types:read",
             Permission::ManageEventTypes => "event-types:manage",
+            Permission::ManageKeys => "keys:manage",
             Permission::ManageDomain => "domain:manage",
             Permission::ReadAudit => "audit:read",
             Permission::Operate => "operate",
@@ -96,6 +104,7 @@ impl Permission {
         match self {
             Permission::Public | Permission::Operate => &[],
             Permission::ManageWebhooks => &[Admin, Issuer, ManagedIssuer],
+            Permission::ReadWebhooks => &[Admin, Issuer, ManagedIssuer, Auditor, Subscriber],
             Permission::Publish => &[Admin, Issuer, ManagedIssuer, Publisher],
             Permission::ReadDeliveries => &[Admin, Issuer, ManagedIssuer, Auditor, Subscriber],
             Permission::RepairDeliveries => &[Admin, Issuer, ManagedIssuer],
@@ -104,6 +113,7 @@ impl Permission {
             Permission::Erase => &[Admin],
             Permission::ReadEventTypes => &[Admin, Issuer, ManagedIssuer, Publisher, Auditor],
             Permission::ManageEventTypes => &[Admin],
+            Permission::ManageKeys => &[Admin],
             Permission::ManageDomain => &[Admin, Issuer, ManagedIssuer, Verifier, DtsProvider],
             Permission::ReadAudit => &[Admin, Auditor],
         }

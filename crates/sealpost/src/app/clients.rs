@@ -69,7 +69,7 @@ pub enum CannotTell {
 
 #[derive(Debug)]
 pub struct ClientCache {
-    bootstrap: Option<[u8; 32]>,
+    pub(super) bootstrap: Option<[u8; 32]>,
     known: Mutex<Known>,
     /// The tenant that every store has; it never goes.
     pub(super) default_tenant: OnceLock<TenantNo>,
@@ -125,13 +125,7 @@ impl App {
         let key_hash = hash(key);
         // Keys are found by the hash of 256 random bits: the time of the look-up says nothing about them.
         if self.clients.bootstrap == Some(key_hash) {
-            let tenant = self.default_tenant().await?;
-            return Ok(Some(Caller {
-                tenant,
-                roles: Role::Admin.into(),
-                webhook: None,
-                who: "bootstrap key".into(),
-            }));
+            return Ok(Some(self.bootstrap_caller().await?));
         }
         if looks_like_a_token(key) {
             return match self.client_of_token(key).await? {
@@ -160,7 +154,13 @@ impl App {
         Ok(self.caller(client))
     }
 
-    fn caller(&self, client: Client) -> Option<Caller> {
+    pub(super) async fn bootstrap_caller(&self) -> Result<Caller, StoreError> {
+        let tenant = self.default_tenant().await?;
+        Ok(Caller { tenant, roles: Role::Admin.into(), webhook: None, who: "bootstrap key".into() })
+    }
+
+    /// `None`: it has expired.
+    pub(super) fn caller(&self, client: Client) -> Option<Caller> {
         let expired = client.expires_at.is_some_and(|at| at <= self.clock.wall());
         let who = format!("client {}", client.id);
         let Client { tenant, roles, webhook, .. } = client;

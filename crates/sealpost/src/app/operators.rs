@@ -1,5 +1,5 @@
-//! Operators: keys of whoever manages the installation. They open no tenant's data; a tenant's keys open nothing of
-//! theirs.
+//! Operators: keys of whoever manages the installation. Calls of the API with them open no tenant's data; in the console
+//! an operator chooses a tenant, which its audit log tells. A tenant's keys open nothing of theirs.
 
 use sealpost_core::audit::Action;
 use sealpost_core::id::OperatorId;

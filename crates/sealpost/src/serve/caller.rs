@@ -11,16 +11,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Uri, Version};
 use ipnet::IpNet;
 
-/// An extension of every request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientInfo {
-    /// The client, as far as it can be known.
-    pub peer: IpAddr,
-    /// The host that was asked for, with its port if it had one; `None` if nobody trusted says.
-    pub host: Option<String>,
-    /// The client came over TLS, to us or to the proxy.
-    pub secure: bool,
-}
+use crate::peer::ClientInfo;
 
 /// No `Host` in HTTP/1.1, more than one, or one that is none (RFC 9112, 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,7 @@ use crate::app::starts::StartMarks;
 use crate::app::{App, AppConfig};
 use crate::clock::{SystemClock, boot_id};
 use crate::config::Config;
+use crate::console::{self, ConsoleState};
 use crate::engine::{Engine, TakenUp};
 use admin_socket::AdminSocket;
 use http::{Http, HttpOptions};
@@ -161,11 +162,12 @@ impl Server {
 
         let ready = Arc::new(AtomicBool::new(true));
         let state = ApiState::new(app.clone(), Arc::clone(&ready));
+        let console = console::router(ConsoleState::new(app.clone(), Arc::clone(&ready)));
         let metrics = metrics_listener.map(|listener| {
             Http::serve(listener, api::metrics_router(state.clone()), HttpOptions::default())
         });
         let options = HttpOptions { tls, trusted_proxies: config.trusted_proxies.clone() };
-        let http = Http::serve(listener, api::router(state), options);
+        let http = Http::serve(listener, api::router(state).merge(console), options);
         Ok(Self { address, scheme: config.scheme(), app, engine, http, metrics, admin, ready, first_key })
     }
 

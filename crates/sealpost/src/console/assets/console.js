@@ -1,0 +1,78 @@
+// What pages gain with JavaScript: times as people say them, copying, and pages that follow what happens.
+// Without it every page and every action works the same.
+"use strict";
+
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const exact = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+function said(at) {
+  const seconds = Math.round((at - Date.now()) / 1000);
+  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) || ["second", 1];
+  return relative.format(Math.trunc(seconds / size), unit);
+}
+
+function times(within) {
+  for (const time of within.querySelectorAll("time[datetime]")) {
+    const at = Date.parse(time.dateTime);
+    if (Number.isNaN(at)) continue;
+    const due = time.closest(".due") && at <= Date.now();
+    const text = due ? "now" : said(at);
+    if (time.textContent !== text) time.textContent = text;
+    if (!time.title) time.title = exact.format(at);
+  }
+}
+
+function copying(within) {
+  if (!navigator.clipboard) return;
+  for (const place of within.querySelectorAll("[data-copy]")) {
+    if (place.querySelector("button")) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(place.querySelector("code").textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    place.append(button);
+  }
+}
+
+function enrich(within) {
+  times(within);
+  copying(within);
+}
+
+// Replaces the parts that are live, unless somebody is in one: what is under the hand or the keyboard stays.
+function update(html) {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(part.id);
+    if (!fresh || part.contains(document.activeElement) || part.querySelector("details[open]")) continue;
+    const part2 = document.importNode(fresh, true);
+    enrich(part2);
+    if (part.innerHTML !== part2.innerHTML) part.replaceWith(part2);
+  }
+}
+
+function follow() {
+  if (!document.querySelector("[data-live-page]") || !window.EventSource) return;
+  let stream = null;
+  const begin = () => {
+    if (stream || document.hidden) return;
+    stream = new EventSource(location.href);
+    stream.addEventListener("page", (event) => update(event.data));
+  };
+  const end = () => {
+    if (stream) stream.close();
+    stream = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? end() : begin()));
+  addEventListener("pagehide", end);
+  begin();
+}
+
+enrich(document);
+setInterval(() => times(document), 1000);
+follow();

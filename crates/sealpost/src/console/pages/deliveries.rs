@@ -1,0 +1,241 @@
+//! Deliveries: what was sent where, what came of it, and when it is tried again.
+
+use maud::{Markup, html};
+use sealpost_core::delivery::{DeliveryRecord, Status};
+use sealpost_core::event_type::EventTypeName;
+use sealpost_core::id::{EventId, WebhookId};
+use sealpost_core::time::Timestamp;
+use sealpost_store::history::DeliveryFilter;
+use sealpost_store::page::Page;
+
+use crate::console::reply::{Refused, Reply, Section, Sheet};
+use crate::console::visit::Visit;
+use crate::console::{curl, cursor, parts};
+
+/// More are not chosen from a list.
+const CHOICES: usize = 50;
+
+/// What the list is filtered by, as it was written.
+struct Asked<'a> {
+    webhook: &'a str,
+    event: &'a str,
+    status: &'a str,
+    event_type: &'a str,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    fn of(visit: &'a Visit) -> Self {
+        let text = |name| visit.query.text(name);
+        Self {
+            webhook: text("webhook"),
+            event: text("event"),
+            status: text("status"),
+            event_type: text("type"),
+            from: text("from"),
+            to: text("to"),
+        }
+    }
+
+    fn query(&self) -> [(&'static str, &'a str); 6] {
+        [
+            ("webhook", self.webhook),
+            ("event", self.event),
+            ("status", self.status),
+            ("type", self.event_type),
+            ("from", self.from),
+            ("to", self.to),
+        ]
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.query().iter().all(|(_, value)| value.is_empty())
+    }
+
+    /// What can be looked for, or what was not understood.
+    fn filter(&self) -> Result<DeliveryFilter, &'static str> {
+        let webhook: Option<WebhookId> =
+            read(self.webhook, |t| t.parse().ok(), "A webhook is named by its id.")?;
+        let event: Option<EventId> = read(self.event, |t| t.parse().ok(), "An event is named by its id.")?;
+        Ok(DeliveryFilter {
+            webhook,
+            event,
+            status: read(self.status, Status::parse, "There is no such status.")?,
+            event_type: read(
+                self.event_type,
+                |t| EventTypeName::parse(t).ok(),
+                "There is no such event type.",
+            )?,
+            from: read(self.from, minute, "A time is written as 2026-01-31T14:30, in UTC.")?,
+            to: read(self.to, minute, "A time is written as 2026-01-31T14:30, in UTC.")?,
+        })
+    }
+}
+
+fn read<T>(
+    text: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+    why: &'static str,
+) -> Result<Option<T>, &'static str> {
+    if text.is_empty() { Ok(None) } else { read(text).map(Some).ok_or(why) }
+}
+
+/// As a browser's field writes it, or with seconds and zone.
+pub(super) fn minute(text: &str) -> Option<Timestamp> {
+    [text.to_owned(), format!("{text}:00Z"), format!("{text}Z")]
+        .iter()
+        .find_map(|text| Timestamp::parse(text).ok())
+}
+
+pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
+    let asked = Asked::of(&visit);
+    let found = match asked.filter() {
+        Ok(filter) => Ok(find(&visit, filter).await?),
+        Err(why) => Err(why),
+    };
+    let main = html! {
+        (filters(&visit, &asked).await?)
+        div #deliveries data-live {
+            @match &found {
+                Err(why) => p.notice.bad role="alert" { (parts::mark("bad")) (why) },
+                Ok(page) if page.rows.is_empty() => (nothing(&asked)),
+                Ok(page) => {
+                    (table(&visit, &page.rows.iter().collect::<Vec<_>>(), true).await?)
+                    @let next = cursor::next(page, |delivery| (delivery.created_at, delivery.id));
+                    (parts::pager(&visit, &asked.query(), next.as_deref()))
+                },
+            }
+        }
+        (curl::get(&visit, "/v1/webhooks/deliveries", &[("webhookId", asked.webhook), ("eventId", asked.event), ("status", asked.status), ("type", asked.event_type)]))
+    };
+    Ok(Sheet::new(Section::Deliveries, "Deliveries", main).live().into())
+}
+
+/// A subscriber sees those of its own webhooks, one webhook at a time; another's is not there.
+async fn find(visit: &Visit, mut filter: DeliveryFilter) -> Result<Page<DeliveryRecord>, Refused> {
+    if let Some(only) = &visit.visitor()?.only {
+        match filter.webhook {
+            Some(asked) if !only.contains(&asked) => return Err(Refused::NotFound),
+            Some(_) => {}
+            None => match only.first() {
+                Some(first) => filter.webhook = Some(*first),
+                None => return Ok(Page { rows: Vec::new(), more: false }),
+            },
+        }
+    }
+    Ok(visit.app().deliveries(visit.tenant()?, filter, cursor::page(visit)).await?)
+}
+
+fn nothing(asked: &Asked<'_>) -> Markup {
+    if asked.is_nothing() {
+        parts::empty(
+            "No deliveries yet",
+            html! { p { "As soon as an event is published that a webhook is subscribed to, it shows here." } },
+        )
+    } else {
+        parts::empty("No delivery fits", html! { p { a href="/console/deliveries" { "Show all" } } })
+    }
+}
+
+async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
+    let entry = visit.app().tenant(visit.tenant()?).await?;
+    let visitor = visit.visitor()?;
+    let mut webhooks: Vec<(String, String)> = entry
+        .targets()
+        .iter()
+        .filter(|target| visitor.sees(target.webhook.id))
+        .map(|target| (target.webhook.id.to_string(), target.webhook.url.shown().to_owned()))
+        .collect();
+    webhooks.sort_by(|a, b| a.1.cmp(&b.1));
+    let chosen = webhooks.iter().any(|(id, _)| id == asked.webhook);
+    let is_list = webhooks.len() <= CHOICES && (chosen || asked.webhook.is_empty());
+    let types = entry.event_types();
+    Ok(html! {
+        form.filters method="get" action="/console/deliveries" {
+            @if !asked.event.is_empty() { input type="hidden" name="event" value=(asked.event); }
+            div {
+                label for="status" { "Status" }
+                select id="status" name="status" {
+                    option value="" { "Any" }
+                    @for status in Status::ALL { option value=(status) selected[status.as_str() == asked.status] { (status) } }
+                }
+            }
+            div {
+                label for="webhook" { "Webhook" }
+                @if is_list {
+                    select id="webhook" name="webhook" {
+                        @if visitor.only.is_none() { option value="" { "Any" } }
+                        @for (id, url) in &webhooks { option value=(id) selected[id == asked.webhook] { (url) } }
+                    }
+                } @else {
+                    input id="webhook" name="webhook" type="text" value=(asked.webhook) placeholder="Id of a webhook";
+                }
+            }
+            div {
+                label for="type" { "Event type" }
+                select id="type" name="type" {
+                    option value="" { "Any" }
+                    @for entry in types {
+                        @let name = entry.event_type.name.as_str();
+                        option value=(name) selected[name == asked.event_type] { (name) }
+                    }
+                }
+            }
+            div { label for="from" { "From (UTC)" } input id="from" name="from" type="datetime-local" value=(asked.from); }
+            div { label for="to" { "To (UTC)" } input id="to" name="to" type="datetime-local" value=(asked.to); }
+            button type="submit" { "Filter" }
+            @if !asked.event.is_empty() { p.muted { "Of event " (parts::short(asked.event)) " " a href="/console/deliveries" { "Show all" } } }
+        }
+    })
+}
+
+/// `with_webhook`: the rows are of several.
+pub(super) async fn table(
+    visit: &Visit,
+    rows: &[&DeliveryRecord],
+    with_webhook: bool,
+) -> Result<Markup, Refused> {
+    let entry = visit.app().tenant(visit.tenant()?).await?;
+    Ok(html! {
+        table {
+            thead {
+                tr {
+                    th { "Event" } @if with_webhook { th { "Webhook" } }
+                    th { "Status" } th { "Attempts" } th { "Accepted" } th { "Next try" }
+                }
+            }
+            tbody {
+                @for delivery in rows {
+                    tr {
+                        td.wide data-label="Event" {
+                            a.title href={ "/console/deliveries/" (delivery.id) } { (delivery.event_type) }
+                            p.muted { (parts::short(delivery.id)) @if delivery.test { " · test" } }
+                        }
+                        @if with_webhook {
+                            td data-label="Webhook" {
+                                @match entry.target_by_id(delivery.webhook) {
+                                    Some(target) => a href={ "/console/webhooks/" (delivery.webhook) } { (target.webhook.url.shown()) },
+                                    None => span.muted { "deleted " (parts::short(delivery.webhook)) },
+                                }
+                            }
+                        }
+                        td data-label="Status" { (parts::status(delivery.state)) }
+                        td data-label="Attempts" { (delivery.attempts_used) }
+                        td data-label="Accepted" { (parts::time(delivery.created_at)) }
+                        td data-label="Next try" { (next_try(delivery)) }
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// The script counts down to it.
+pub(super) fn next_try(delivery: &DeliveryRecord) -> Markup {
+    match (delivery.due_at, delivery.state.status()) {
+        (Some(due), Status::Pending) => html! { span.due { (parts::time(due)) } },
+        (None, Status::Pending) => html! { span.muted { "under way" } },
+        _ => html! { span.muted aria-label="none" { "–" } },
+    }
+}

@@ -1,0 +1,141 @@
+//! What a page answers, and what it refuses.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::Markup;
+use sealpost_store::StoreError;
+
+use super::session::Notice;
+
+/// The entry of the navigation that a page belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Section {
+    Overview,
+    Webhooks,
+    Deliveries,
+    Events,
+    EventTypes,
+    Keys,
+    Audit,
+    Tenants,
+    /// Signing in, and what is not there.
+    None,
+}
+
+#[derive(Debug)]
+pub(super) struct Sheet {
+    pub(super) title: String,
+    pub(super) section: Section,
+    pub(super) main: Markup,
+    /// The page updates itself while it is open.
+    pub(super) live: bool,
+    pub(super) status: StatusCode,
+}
+
+impl Sheet {
+    pub(super) fn new(section: Section, title: impl Into<String>, main: Markup) -> Self {
+        Self { title: title.into(), section, main, live: false, status: StatusCode::OK }
+    }
+
+    pub(super) fn live(self) -> Self {
+        Self { live: true, ..self }
+    }
+
+    /// A form that is shown again because of what was in it.
+    pub(super) fn again(self) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..self }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Reply {
+    Sheet(Sheet),
+    /// After a change: go and look at this page, which shows the notices.
+    See(String, Vec<Notice>),
+    Raw(Response),
+}
+
+impl Reply {
+    pub(super) fn see(path: impl Into<String>) -> Self {
+        Reply::See(path.into(), Vec::new())
+    }
+
+    pub(super) fn done(path: impl Into<String>, what: impl Into<String>) -> Self {
+        Reply::See(path.into(), vec![Notice::Done(what.into())])
+    }
+
+    pub(super) fn failed(path: impl Into<String>, why: impl Into<String>) -> Self {
+        Reply::See(path.into(), vec![Notice::Failed(why.into())])
+    }
+}
+
+impl From<Sheet> for Reply {
+    fn from(sheet: Sheet) -> Self {
+        Reply::Sheet(sheet)
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Nobody is signed in.
+    SignIn,
+    /// Without TLS, from elsewhere.
+    Insecure,
+    Forbidden,
+    NotFound,
+    /// The form was sent by somebody else's page, or is older than the session.
+    Foreign,
+    /// A sentence for people.
+    Bad(String),
+    Unavailable(&'static str),
+    Internal,
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Refused::Unavailable("The disk of the service is full."),
+            StoreError::Busy => Refused::Unavailable("The service is busy."),
+            StoreError::Closed => Refused::Unavailable("The service is stopping."),
+            error => {
+                tracing::error!(%error, "a page failed in the store");
+                Refused::Internal
+            }
+        }
+    }
+}
+
+impl Refused {
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Refused::SignIn => StatusCode::UNAUTHORIZED,
+            Refused::Insecure | Refused::Forbidden | Refused::Foreign => StatusCode::FORBIDDEN,
+            Refused::NotFound => StatusCode::NOT_FOUND,
+            Refused::Bad(_) => StatusCode::BAD_REQUEST,
+            Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Heading and sentence.
+    pub(super) fn words(&self) -> (&'static str, &str) {
+        match self {
+            Refused::SignIn => ("Signed out", "Sign in to go on."),
+            Refused::Insecure => (
+                "Not safe here",
+                "The console is served over HTTPS, or on this machine as localhost. Behind a proxy, see SEALPOST_TRUSTED_PROXIES and X-Forwarded-Proto.",
+            ),
+            Refused::Forbidden => {
+                ("Not allowed", "Your role does not include this. An administrator can change that.")
+            }
+            Refused::NotFound => ("Not found", "There is nothing here, or nothing that you may see."),
+            Refused::Foreign => (
+                "Not done",
+                "This form was not sent from a current page of this console. Go back, reload the page, and try again.",
+            ),
+            Refused::Bad(why) => ("Not understood", why),
+            Refused::Unavailable(why) => ("Not now", why),
+            Refused::Internal => ("Something failed", "Nothing was changed. The service's log says more."),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What can be done: each form does what it says, says what is wrong with it, and tells a secret once.
+
+use sealpost_core::id::WebhookId;
+use sealpost_core::role::Role;
+use sealpost_core::webhook::Subscription;
+use serde_json::json;
+
+use crate::support::Console;
+
+const URL: (&str, &str) = ("url", "https://example.com/in");
+
+fn id_of(path: &str) -> WebhookId {
+    path.rsplit('/').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_endpoint_is_added_and_its_secret_told_once() {
+    let console = Console::new().await;
+    for (dialect, name) in [("truvera", "Secret token"), ("mattr", "Signing secret")] {
+        let mut browser = console.admin().await;
+        let fields = [
+            URL,
+            ("description", "CRM"),
+            ("dialect", dialect),
+            ("events", "did_create"),
+            ("events", "did_delete"),
+        ];
+        let made = browser.post("/console/webhooks", &fields).await;
+        let path = made.to().to_owned();
+        assert!(!path.contains('?'), "nothing in the address");
+        let webhook = console.world.app.webhook(console.world.tenant, id_of(&path)).await.unwrap();
+        let secret = match &webhook.secrets.token {
+            Some(token) => token.reveal().clone(),
+            None => console.world.get(&format!("/v1/webhooks/{}/secret", webhook.id)).await.text_of("secret"),
+        };
+        assert!(!made.has(&secret));
+        assert!(!browser.get("/console/webhooks").await.has(&secret), "another page does not take it");
+        let first = browser.get(&path).await;
+        assert!(first.has(&secret) && first.has(name) && first.has("did_delete"), "{}", first.text());
+        assert!(!browser.get(&path).await.has(&secret), "once");
+        assert!(!console.admin().await.get(&path).await.has(&secret), "and to nobody else");
+    }
+    let mut browser = console.role(Role::ManagedIssuer, None).await;
+    let shown =
+        browser.submit("/console/webhooks", &[URL, ("dialect", "truvera"), ("events", "did_create")]).await;
+    assert!(shown.has("was created") && !shown.has("Secret token"), "who may not read secrets is told none");
+}
+
+#[tokio::test]
+async fn what_is_wrong_stands_beside_its_field_and_nothing_is_made() {
+    let console = Console::new().await;
+    let mut browser = console.admin().await;
+    let did = ("events", "did_create");
+    let mattr = ("dialect", "mattr");
+    let long = "x".repeat(1025);
+    for (fields, said) in [
+        (vec![mattr, did], "Write the URL that events are sent to."),
+        (vec![("url", "http://example.com"), mattr, did], "The URL must use https."),
+        (vec![("url", "https://example.com/?a=b"), mattr, did], "The URL must not have a query."),
+        (vec![("url", "https://10.0.0.1/"), mattr, did], "The URL must not be an IP address."),
+        (vec![URL, did], "Choose a dialect."),
+        (vec![URL, mattr], "Choose at least one event type."),
+        (vec![URL, mattr, ("events", "<script>")], "Choose event types of the list."),
+        (vec![URL, mattr, ("events", "no.such")], "`no.such` is not a registered event type."),
+        (vec![URL, mattr, ("receiveAll", "yes")], "Receive All is Truvera&#39;s."),
+        (vec![URL, mattr, did, ("description", &long)], "Write at most 1024 bytes."),
+    ] {
+        let shown = browser.post("/console/webhooks", &fields).await;
+        assert_eq!(shown.status, 422, "{said}");
+        let text = shown.text().replace("&#39;", "'").replace("&#x27;", "'");
+        assert!(text.contains(&said.replace("&#39;", "'")), "{said}: {text}");
+    }
+    assert!(console.world.get("/v1/webhooks").await.ids().is_empty());
+}
+
+#[tokio::test]
+async fn receive_all_is_kept_as_what_it_is() {
+    let console = Console::new().await;
+    let mut browser = console.admin().await;
+    let fields = [URL, ("dialect", "truvera"), ("receiveAll", "yes"), ("events", "OpenIdCredentialIssued")];
+    let path = browser.post("/console/webhooks", &fields).await.to().to_owned();
+    let webhook = console.world.app.webhook(console.world.tenant, id_of(&path)).await.unwrap();
+    assert!(matches!(&webhook.subscription, Subscription::ReceiveAll { named } if named.len() == 1));
+    let form = browser.get(&format!("{path}/edit")).await;
+    assert!(form.has("name=\"receiveAll\" value=\"yes\" checked"));
+    // Sent as it was shown, nothing changes but what was written anew.
+    let fields = [
+        ("url", "https://example.com/new"),
+        ("receiveAll", "yes"),
+        ("events", "OpenIdCredentialIssued"),
+        ("description", "d"),
+    ];
+    assert!(browser.submit(&format!("{path}/edit"), &fields).await.has("was changed"));
+    let after = console.world.app.webhook(console.world.tenant, webhook.id).await.unwrap();
+    assert_eq!((after.url.shown(), &after.subscription), ("https://example.com/new", &webhook.subscription));
+    assert_eq!((after.settings.description.as_str(), after.secrets), ("d", webhook.secrets));
+}
+
+#[tokio::test]
+async fn a_webhook_is_paused_tested_resumed_rotated_and_deleted() {
+    let console = Console::new().await;
+    let id = console.world.webhook(&["did_create"]).await;
+    let path = format!("/console/webhooks/{id}");
+    let mut browser = console.admin().await;
+    assert!(browser.submit(&format!("{path}/pause"), &[]).await.has("The webhook is paused."));
+    assert_eq!(console.world.get(&format!("/v1/webhooks/{id}")).await.json()["disabled"], true);
+    assert!(browser.submit(&format!("{path}/resume"), &[]).await.has("active again"));
+    assert_eq!(console.world.get(&format!("/v1/webhooks/{id}")).await.json()["disabled"], false);
+    let tested = browser.submit(&format!("{path}/test"), &[("type", "credential_issued")]).await;
+    assert!(tested.has("A test event of type credential_issued was sent."));
+    let list = console.world.get(&format!("/v1/webhooks/deliveries?webhookId={id}")).await.json();
+    assert_eq!(
+        (&list["data"][0]["type"], &list["data"][0]["test"]),
+        (&json!("credential_issued"), &json!(true))
+    );
+    for bad in ["no.such", "<b>", "sealpost.webhook.failing"] {
+        assert!(browser.submit(&format!("{path}/test"), &[("type", bad)]).await.has("notice bad"), "{bad}");
+    }
+
+    let before = console.world.get(&format!("/v1/webhooks/{id}/secret")).await.text_of("secret");
+    let shown = browser.submit(&format!("{path}/secret"), &[]).await;
+    let after = console.world.get(&format!("/v1/webhooks/{id}/secret")).await.text_of("secret");
+    assert!(before != after && shown.has(&after) && !browser.get(&path).await.has(&after));
+
+    assert!(browser.get(&format!("{path}/delete")).await.has("This cannot be taken back."));
+    assert!(browser.submit(&format!("{path}/delete"), &[]).await.has("was deleted"));
+    assert_eq!(console.world.get(&format!("/v1/webhooks/{id}")).await.status, 404);
+    let log = console.world.get("/v1/webhooks/audit?limit=5").await.json();
+    let whats: Vec<&str> =
+        log["data"].as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap()).collect();
+    assert_eq!(whats[0], "delete webhook");
+}
+
+#[tokio::test]
+async fn settings_are_judged_as_the_api_judges_them() {
+    let console = Console::new().await;
+    let id = console.world.webhook(&["did_create"]).await;
+    let path = format!("/console/webhooks/{id}/settings");
+    let mut browser = console.admin().await;
+    let good = [
+        ("payload", "thin"),
+        ("maxInFlight", "3"),
+        ("retention", "none"),
+        ("alertAfter", "7"),
+        ("retry", "1s, 1m"),
+        ("headers", "x-a: secret-value"),
+    ];
+    assert!(browser.submit(&path, &good).await.has("The settings were saved."));
+    let settings = console.world.get(&format!("/v1/webhooks/{id}/settings")).await.json();
+    assert_eq!(
+        (&settings["payload"], &settings["maxInFlight"], &settings["retry"]["intervals"]),
+        (&json!("thin"), &json!(3), &json!(["1s", "60s"]))
+    );
+    let form = browser.get(&path).await;
+    assert!(form.has("x-a") && !form.has("secret-value"), "values are never shown");
+    let bad = [("payload", "thin"), ("maxInFlight", "0"), ("retention", "none"), ("alertAfter", "7")];
+    let shown = browser.post(&path, &bad).await;
+    assert!(shown.status == 422 && shown.has("must be a whole number from 1 to 256"));
+    let after = console.world.get(&format!("/v1/webhooks/{id}/settings")).await.json();
+    assert_eq!(settings, after);
+}
+
+#[tokio::test]
+async fn a_delivery_is_cancelled_and_redelivered() {
+    let mut console = Console::new().await;
+    let id = console.world.webhook(&["did_create"]).await;
+    console.world.publish(json!({"type": "did_create", "payload": {"did": "d"}})).await;
+    let failed =
+        sealpost_core::delivery::State::Failed(sealpost_core::delivery::FailReason::AttemptsExhausted);
+    console.world.settle(503, Some(b"<script>alert(1)</script>"), failed).await;
+    let delivery = console.world.newest_delivery(&format!("webhookId={id}")).await;
+    let mut browser = console.admin().await;
+    let shown = browser.get(&format!("/console/deliveries/{delivery}")).await;
+    assert!(shown.has("answered 503") && shown.has("attempts exhausted"), "{}", shown.text());
+    assert!(shown.has("&lt;script&gt;alert(1)") && !shown.has("<script>alert"));
+    let again = browser.post(&format!("/console/deliveries/{delivery}/redeliver"), &[]).await;
+    let new = again.to().to_owned();
+    assert!(!new.ends_with(&delivery));
+    assert!(browser.get(&new).await.has("This is the new delivery"));
+    assert!(browser.submit(&format!("{new}/cancel"), &[]).await.has("cancelled"));
+    let ended = browser.submit(&format!("/console/deliveries/{delivery}/cancel"), &[]).await;
+    assert!(ended.has("has ended as failed"));
+
+    let mut auditor = console.role(Role::Auditor, None).await;
+    let shown = auditor.get(&format!("/console/deliveries/{delivery}")).await;
+    assert!(shown.has("answered 503") && !shown.has("alert(1)"), "an auditor sees no answer");
+}

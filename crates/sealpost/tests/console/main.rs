@@ -1,0 +1,9 @@
+//! The console over a real store: every page for every role, sessions, forms, what may be seen, and what must not run.
+
+#[allow(dead_code, reason = "the console needs less of the test bed than the API does")]
+#[path = "../api/support.rs"]
+mod api;
+mod forms;
+mod sessions;
+mod support;
+mod table;

@@ -1,0 +1,153 @@
+//! A browser as far as the console needs one: it keeps a cookie, follows no link by itself, and sends forms from the page
+//! that it saw last.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use sealpost::console::{self, ConsoleState};
+use sealpost::peer::ClientInfo;
+use sealpost_core::id::WebhookId;
+use sealpost_core::role::Role;
+use tower::ServiceExt as _;
+
+use crate::api::World;
+
+pub(crate) struct Console {
+    pub(crate) world: World,
+    pub(crate) router: Router,
+}
+
+impl Console {
+    pub(crate) async fn new() -> Self {
+        Self::of(World::new().await)
+    }
+
+    pub(crate) fn of(world: World) -> Self {
+        let state = ConsoleState::new(world.app.clone(), world.ready.clone());
+        Self { router: console::router(state), world }
+    }
+
+    pub(crate) fn browser(&self) -> Browser<'_> {
+        let host = "localhost:8080".to_owned();
+        Browser { console: self, cookie: None, csrf: String::new(), host, secure: false }
+    }
+
+    /// Signed in with this key.
+    pub(crate) async fn with_key(&self, key: &str) -> Browser<'_> {
+        let mut browser = self.browser();
+        let shown = browser.sign_in(key).await;
+        assert_eq!(shown.status, 303, "{shown:?}");
+        browser
+    }
+
+    pub(crate) async fn admin(&self) -> Browser<'_> {
+        self.with_key(&self.world.admin).await
+    }
+
+    pub(crate) async fn role(&self, role: Role, webhook: Option<WebhookId>) -> Browser<'_> {
+        self.with_key(&self.world.key(role, webhook).await).await
+    }
+}
+
+pub(crate) struct Browser<'a> {
+    console: &'a Console,
+    pub(crate) cookie: Option<String>,
+    /// Of the page seen last.
+    pub(crate) csrf: String,
+    pub(crate) host: String,
+    pub(crate) secure: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Shown {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Where it sends the browser.
+    pub(crate) fn to(&self) -> &str {
+        assert_eq!(self.status, 303, "{}", self.text());
+        self.header("location").unwrap()
+    }
+
+    pub(crate) fn has(&self, text: &str) -> bool {
+        self.text().contains(text)
+    }
+}
+
+impl Browser<'_> {
+    pub(crate) async fn send(&mut self, mut request: Request<Body>) -> Shown {
+        let info =
+            ClientInfo { peer: [127, 0, 0, 1].into(), host: Some(self.host.clone()), secure: self.secure };
+        request.extensions_mut().insert(info);
+        if let Some(cookie) = &self.cookie {
+            request.headers_mut().insert("cookie", cookie.parse().unwrap());
+        }
+        let (head, body) = self.console.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        if let Some(set) = head.headers.get("set-cookie") {
+            let pair = set.to_str().unwrap().split(';').next().unwrap();
+            self.cookie = Some(pair.to_owned()).filter(|pair| !pair.ends_with('='));
+        }
+        let shown = Shown { status: head.status.as_u16(), headers: head.headers, body };
+        if let Some((_, rest)) = shown.text_or_nothing().split_once("name=\"csrf\" value=\"") {
+            self.csrf = rest.split('"').next().unwrap().to_owned();
+        }
+        shown
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Shown {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// As a browser sends a form of ours: from here, with the token of the page.
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
+        if self.csrf.is_empty() && self.cookie.is_some() {
+            self.get("/console/keys").await;
+        }
+        let csrf = self.csrf.clone();
+        let fields: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
+        self.send(form(path).header("sec-fetch-site", "same-origin").body(body(&fields)).unwrap()).await
+    }
+
+    /// The same, and then the page that it leads to.
+    pub(crate) async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let shown = self.post(path, fields).await;
+        let to = shown.to().to_owned();
+        self.get(&to).await
+    }
+
+    pub(crate) async fn sign_in(&mut self, key: &str) -> Shown {
+        let shown = self.post("/console/sign-in", &[("key", key)]).await;
+        self.csrf.clear();
+        shown
+    }
+}
+
+impl Shown {
+    fn text_or_nothing(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_default()
+    }
+}
+
+pub(crate) fn form(path: &str) -> axum::http::request::Builder {
+    Request::post(path).header("content-type", "application/x-www-form-urlencoded")
+}
+
+pub(crate) fn body(fields: &[(&str, &str)]) -> Body {
+    let mut written = url::form_urlencoded::Serializer::new(String::new());
+    written.extend_pairs(fields);
+    Body::from(written.finish())
+}
