@@ -67,6 +67,15 @@ pub struct DeliveryDetail {
     pub attempts: Vec<AttemptRecord>,
 }
 
+/// What pictures of deliveries are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryMeasure {
+    pub created_at: Timestamp,
+    pub status: Status,
+    /// Of the first attempt, which nearly all deliveries end with.
+    pub took_ms: Option<u32>,
+}
+
 /// The answer to a single redelivery.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Redelivered {
@@ -141,6 +150,13 @@ pub trait History: Send + Sync {
         filter: DeliveryFilter,
         page: PageRequest<DeliveryId>,
     ) -> Result<Page<DeliveryRecord>, StoreError>;
+    /// The tenant's deliveries since `from`, newest first, at most `most`; for people, not for decisions.
+    async fn delivery_measures(
+        &self,
+        tenant: TenantNo,
+        from: Timestamp,
+        most: u32,
+    ) -> Result<Vec<DeliveryMeasure>, StoreError>;
     async fn delivery(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<DeliveryDetail>, StoreError>;
 
     /// Leaves an entry in the audit log, as every change does.

@@ -5,6 +5,7 @@
 
 mod deliveries;
 mod events;
+mod measures;
 mod redelivery;
 
 use async_trait::async_trait;
@@ -14,12 +15,13 @@ use sealpost_core::audit::By;
 use sealpost_core::delivery::DeliveryRecord;
 use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::lane::LaneNo;
+use sealpost_core::time::Timestamp;
 
 use crate::audit::Change;
 use crate::error::StoreError;
 use crate::history::{
-    AuditEntry, BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, EventFilter, EventRecord,
-    History, PayloadRead, Redelivered,
+    AuditEntry, BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, DeliveryMeasure, EventFilter,
+    EventRecord, History, PayloadRead, Redelivered,
 };
 use crate::page::{Page, PageRequest};
 use crate::sqlite::SqliteStore;
@@ -70,6 +72,19 @@ impl History for SqliteStore {
             search = self.readers.run(move |conn| search.go_on(conn)).await?;
         }
         Ok(search.into_page())
+    }
+
+    async fn delivery_measures(
+        &self,
+        tenant: TenantNo,
+        from: Timestamp,
+        most: u32,
+    ) -> Result<Vec<DeliveryMeasure>, StoreError> {
+        let mut measured = measures::Measured::new(tenant, from, most);
+        while !measured.is_full() {
+            measured = self.readers.run(move |conn| measured.go_on(conn)).await?;
+        }
+        Ok(measured.found)
     }
 
     async fn delivery(&self, tenant: TenantNo, id: DeliveryId) -> Result<Option<DeliveryDetail>, StoreError> {

@@ -7,7 +7,7 @@ use sealpost_core::id::{DeliveryId, EventId, WebhookId};
 use sealpost_core::outcome::Outcome;
 use sealpost_core::webhook::Webhook;
 use sealpost_store::history::{
-    BulkFilter, BulkRedelivery, DeliveryFilter, EventFilter, PayloadRead, Redelivered,
+    BulkFilter, BulkRedelivery, DeliveryFilter, DeliveryMeasure, EventFilter, PayloadRead, Redelivered,
 };
 use sealpost_store::page::{After, PageRequest};
 
@@ -481,4 +481,34 @@ pub(crate) async fn pending_deliveries_are_counted_up_to_a_bound<B: Backend>(wor
     assert_eq!((count(100).await, count(3).await), (4, 3));
     let nobody = sealpost_core::id::WebhookNo(999);
     assert_eq!(world.store.pending_count(nobody, 10).await.unwrap(), 0);
+}
+
+pub(crate) async fn deliveries_are_measured_since_a_time_newest_first_and_up_to_a_bound<B: Backend>(
+    world: World<B>,
+) {
+    let webhook = world.webhook().await;
+    world.waiting(&webhook, at(0)).await;
+    let ticket = world.claim_one(&webhook, at(0)).await;
+    world.settle(delivered(&ticket, at(1))).await;
+    for ms in [20_000, 40_000] {
+        world.waiting(&webhook, at(ms)).await;
+    }
+    let paused = world.webhook().await;
+    world.waiting(&paused, at(60_000)).await;
+    world.disable(&paused, true).await;
+    let measure =
+        async |tenant, from, most| world.store.delivery_measures(tenant, at(from), most).await.unwrap();
+    let all = measure(world.tenant.no, 0, 9).await;
+    let seen: Vec<_> = all.iter().map(|m| (m.created_at, m.status)).collect();
+    let (pending, delivered) = (Status::Pending, Status::Delivered);
+    let expected = [(60_000, Status::Cancelled), (40_000, pending), (20_000, pending), (0, delivered)];
+    assert_eq!(seen, expected.map(|(ms, status)| (at(ms), status)));
+    assert!(matches!(all[3], DeliveryMeasure { took_ms: Some(_), .. }) && all[1].took_ms.is_none());
+    assert_eq!(measure(world.tenant.no, 20_001, 9).await, all[..2]);
+    assert_eq!(measure(world.tenant.no, 0, 2).await, all[..2]);
+    assert_eq!(measure(world.tenant.no, 60_001, 9).await, []);
+    world.sweep(at(60_001)).await;
+    assert_eq!(measure(world.tenant.no, 0, 9).await, all, "the same from the index");
+    let (other, _) = world.other_tenant().await;
+    assert_eq!(measure(other.no, 0, 9).await, []);
 }

@@ -117,6 +117,7 @@ macro_rules! conformance {
                 bulk_redelivery_goes_on_after_opening_again,
                 bulk_redelivery_ends_with_its_webhook,
                 pending_deliveries_are_counted_up_to_a_bound,
+                deliveries_are_measured_since_a_time_newest_first_and_up_to_a_bound,
             ],
             upkeep: [
                 sweeping_an_idle_store_does_nothing,

@@ -8,11 +8,10 @@
 mod claim;
 mod mask;
 mod outcome;
-mod request;
 mod send;
 mod upkeep;
 
-pub use request::{Attempt, BuildError, build};
+pub use crate::app::request::{Attempt, BuildError, build};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,10 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
 use super::outcome::{Judged, judge};
-use super::request::{Attempt, BuildError, build};
 use crate::app::gate::SendGate;
 use crate::app::lanes::Permit;
 use crate::app::registry::{Target, TenantEntry};
+use crate::app::request::{Attempt, BuildError, build};
 use crate::app::starts::StartSlot;
 use crate::app::{App, Ready};
 

@@ -4,6 +4,9 @@
 #[path = "../api/support.rs"]
 mod api;
 mod forms;
+mod hostile;
+mod live;
+mod payloads;
 mod sessions;
 mod support;
 mod table;

@@ -8,8 +8,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use sealpost::console::{self, ConsoleState};
 use sealpost::peer::ClientInfo;
+use sealpost_core::dialect::Dialect;
 use sealpost_core::id::WebhookId;
 use sealpost_core::role::Role;
+use sealpost_core::webhook::Webhook;
+use sealpost_store::page::PageRequest;
 use tower::ServiceExt as _;
 
 use crate::api::World;
@@ -29,30 +32,38 @@ impl Console {
         Self { router: console::router(state), world }
     }
 
-    pub(crate) fn browser(&self) -> Browser<'_> {
+    /// A webhook of Truvera's dialect, with its secrets.
+    pub(crate) async fn truvera(&self, events: &[&str]) -> Webhook {
+        self.world.truvera_webhook(events).await;
+        let page = PageRequest { limit: 1, after: None };
+        let made = self.world.app.webhooks(self.world.tenant, Some(Dialect::Truvera), page).await;
+        made.unwrap().rows.remove(0)
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
         let host = "localhost:8080".to_owned();
-        Browser { console: self, cookie: None, csrf: String::new(), host, secure: false }
+        Browser { router: self.router.clone(), cookie: None, csrf: String::new(), host, secure: false }
     }
 
     /// Signed in with this key.
-    pub(crate) async fn with_key(&self, key: &str) -> Browser<'_> {
+    pub(crate) async fn with_key(&self, key: &str) -> Browser {
         let mut browser = self.browser();
         let shown = browser.sign_in(key).await;
         assert_eq!(shown.status, 303, "{shown:?}");
         browser
     }
 
-    pub(crate) async fn admin(&self) -> Browser<'_> {
+    pub(crate) async fn admin(&self) -> Browser {
         self.with_key(&self.world.admin).await
     }
 
-    pub(crate) async fn role(&self, role: Role, webhook: Option<WebhookId>) -> Browser<'_> {
+    pub(crate) async fn role(&self, role: Role, webhook: Option<WebhookId>) -> Browser {
         self.with_key(&self.world.key(role, webhook).await).await
     }
 }
 
-pub(crate) struct Browser<'a> {
-    console: &'a Console,
+pub(crate) struct Browser {
+    router: Router,
     pub(crate) cookie: Option<String>,
     /// Of the page seen last.
     pub(crate) csrf: String,
@@ -87,7 +98,7 @@ impl Shown {
     }
 }
 
-impl Browser<'_> {
+impl Browser {
     pub(crate) async fn send(&mut self, mut request: Request<Body>) -> Shown {
         let info =
             ClientInfo { peer: [127, 0, 0, 1].into(), host: Some(self.host.clone()), secure: self.secure };
@@ -95,7 +106,7 @@ impl Browser<'_> {
         if let Some(cookie) = &self.cookie {
             request.headers_mut().insert("cookie", cookie.parse().unwrap());
         }
-        let (head, body) = self.console.router.clone().oneshot(request).await.unwrap().into_parts();
+        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         if let Some(set) = head.headers.get("set-cookie") {
             let pair = set.to_str().unwrap().split(';').next().unwrap();
@@ -142,7 +153,7 @@ impl Shown {
     }
 }
 
-pub(crate) fn form(path: &str) -> axum::http::request::Builder {
+pub(crate) fn form(path: &str) -> http::request::Builder {
     Request::post(path).header("content-type", "application/x-www-form-urlencoded")
 }
 

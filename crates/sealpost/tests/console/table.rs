@@ -11,9 +11,10 @@ use crate::api::ABSENT;
 use crate::support::Console;
 
 /// Pages to look at; `{webhook}`, `{event}` and `{delivery}` stand for ids.
-const LOOKS: [&str; 9] = [
+pub(crate) const LOOKS: [&str; 17] = [
     "/console",
     "/console/tenants",
+    "/console/overview",
     "/console/webhooks",
     "/console/webhooks/new",
     "/console/webhooks/{webhook}",
@@ -21,9 +22,16 @@ const LOOKS: [&str; 9] = [
     "/console/webhooks/{webhook}/settings",
     "/console/webhooks/{webhook}/delete",
     "/console/deliveries",
+    "/console/deliveries/{delivery}",
+    "/console/events",
+    "/console/events/{event}",
+    "/console/events/{event}/erase",
+    "/console/event-types",
+    "/console/keys",
+    "/console/audit",
 ];
 
-const CHANGES: [&str; 9] = [
+const CHANGES: [&str; 15] = [
     "/console/webhooks",
     "/console/webhooks/{webhook}/edit",
     "/console/webhooks/{webhook}/settings",
@@ -33,12 +41,18 @@ const CHANGES: [&str; 9] = [
     "/console/webhooks/{webhook}/secret",
     "/console/deliveries/{delivery}/redeliver",
     "/console/deliveries/{delivery}/cancel",
+    "/console/deliveries/{delivery}/request",
+    "/console/events/{event}/payload",
+    "/console/event-types",
+    "/console/event-types/delete",
+    "/console/keys/rotate",
+    "/console/events/{event}/erase",
 ];
 
-struct Ids {
-    webhook: String,
-    event: String,
-    delivery: String,
+pub(crate) struct Ids {
+    pub(crate) webhook: String,
+    pub(crate) event: String,
+    pub(crate) delivery: String,
 }
 
 impl Ids {
@@ -46,7 +60,7 @@ impl Ids {
         Self { webhook: ABSENT.into(), event: ABSENT.into(), delivery: ABSENT.into() }
     }
 
-    fn put_into(&self, path: &str) -> String {
+    pub(crate) fn put_into(&self, path: &str) -> String {
         path.replace("{webhook}", &self.webhook)
             .replace("{event}", &self.event)
             .replace("{delivery}", &self.delivery)
@@ -85,6 +99,9 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
           303 admin issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
         GET /console/tenants
           403 admin issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        GET /console/overview
+          200 admin issuer managed-issuer auditor
+          403 publisher subscriber verifier dts-provider dts-consumer
         GET /console/webhooks
           200 admin issuer managed-issuer auditor subscriber
           403 publisher verifier dts-provider dts-consumer
@@ -106,6 +123,26 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
         GET /console/deliveries
           200 admin issuer managed-issuer auditor subscriber
           403 publisher verifier dts-provider dts-consumer
+        GET /console/deliveries/{delivery}
+          200 admin issuer managed-issuer auditor subscriber
+          403 publisher verifier dts-provider dts-consumer
+        GET /console/events
+          200 admin issuer managed-issuer auditor
+          403 publisher subscriber verifier dts-provider dts-consumer
+        GET /console/events/{event}
+          200 admin issuer managed-issuer auditor subscriber
+          403 publisher verifier dts-provider dts-consumer
+        GET /console/events/{event}/erase
+          200 admin
+          403 issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        GET /console/event-types
+          200 admin issuer managed-issuer publisher auditor
+          403 subscriber verifier dts-provider dts-consumer
+        GET /console/keys
+          200 admin issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        GET /console/audit
+          200 admin auditor
+          403 issuer managed-issuer publisher subscriber verifier dts-provider dts-consumer
         POST /console/webhooks
           422 admin issuer managed-issuer
           403 publisher auditor subscriber verifier dts-provider dts-consumer
@@ -133,6 +170,24 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
         POST /console/deliveries/{delivery}/cancel
           303 admin issuer managed-issuer
           403 publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/deliveries/{delivery}/request
+          200 admin subscriber
+          403 issuer managed-issuer publisher auditor verifier dts-provider dts-consumer
+        POST /console/events/{event}/payload
+          200 admin subscriber
+          403 issuer managed-issuer publisher auditor verifier dts-provider dts-consumer
+        POST /console/event-types
+          422 admin
+          403 issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/event-types/delete
+          404 admin
+          403 issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/keys/rotate
+          303 admin
+          403 issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/events/{event}/erase
+          303 admin
+          403 issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
     "#]]
     .assert_eq(&by_path(&table));
 }

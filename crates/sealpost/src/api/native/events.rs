@@ -1,21 +1,11 @@
 //! Reading events back: `GET /v1/webhooks/events` and `.../{id}`, the payload only where it may be seen.
-//!
-//! An administrator sees a payload as it was accepted. A subscriber sees what its webhook is entitled to: the same
-//! as in the request it got, except that a webhook with `thin` payloads is told to come here for the whole.
 
 use axum::response::Response;
-use sealpost_core::dialect::Dialect;
-use sealpost_core::event_type::{EventTypeName, OPENID_CREDENTIAL_ISSUED_SUMMARY};
+use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{DeliveryId, EventId, WebhookId};
-use sealpost_core::minimise::{
-    MinimiseContext, MinimiseError, PayloadLevel, SummaryForm, derived_summary, minimise,
-};
-use sealpost_core::outcome::Outcome;
-use sealpost_core::payload::Payload;
 use sealpost_core::role::Permission;
 use sealpost_core::time::Timestamp;
-use sealpost_core::webhook::Webhook;
-use sealpost_store::history::{EventDelivery, EventFilter, EventRecord, PayloadRead, PayloadState};
+use sealpost_store::history::{EventDelivery, EventFilter, EventRecord, PayloadState};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -23,7 +13,7 @@ use super::publish::Derived;
 use crate::api::call::Call;
 use crate::api::problem::Problem;
 use crate::api::{answer, cursor};
-use crate::app::webhooks::WebhookRefused;
+use crate::app::payloads::{PayloadRefused, PayloadSeen};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,89 +109,18 @@ async fn payload(call: &Call, event: &EventRecord, only: Option<WebhookId>) -> R
     if !caller.roles.iter().any(|role| role.may(Permission::ReadPayloads)) {
         return Err(Problem::Forbidden);
     }
-    let webhook = match only {
-        None => None,
-        Some(id) => Some(sent_to(call, event, id).await?),
-    };
-    let (payload, state) = match call.app().read_payload(caller.tenant, event.id, &caller.who).await? {
-        PayloadRead::Payload(payload) => (payload, PayloadState::Kept),
-        PayloadRead::Gone(state) => return Ok(PayloadShown { payload: None, payload_state: name(state) }),
-        PayloadRead::NotFound => return Err(call.no_such()),
-    };
-    let summary = call.app().tenant(caller.tenant).await?.event_type(event.event_type.as_str());
-    let summary = summary.map_or(SummaryForm::Unknown, |entry| entry.event_type.summary.clone());
-    let seen = entitled(event, &payload, webhook.as_ref(), &summary, &call.app().config.public_url);
-    let text = seen.map_err(|error| {
-        tracing::error!(event = %event.id, %error, "a payload could not be reduced to what its reader may see");
-        Problem::Internal
-    })?;
-    let raw = RawValue::from_string(text).map_err(|_| Problem::Internal)?;
-    Ok(PayloadShown { payload: Some(raw), payload_state: name(state) })
-}
-
-/// The subscriber's webhook, if the event may have reached it: by an attempt that ended, or by one that is under way now,
-/// since a receiver may fetch the payload before it answers. What waits may still be cancelled, so its payload is
-/// nobody's yet.
-async fn sent_to(call: &Call, event: &EventRecord, id: WebhookId) -> Result<Webhook, Problem> {
-    let tenant = call.tenant()?;
-    let mut reached = false;
-    for delivery in event.deliveries.iter().filter(|delivery| delivery.webhook == id) {
-        let Some(detail) = call.app().delivery(tenant, delivery.id).await? else { continue };
-        let under_way = usize::from(detail.delivery.attempts_used) > detail.attempts.len();
-        if under_way || detail.attempts.iter().any(|attempt| may_have_reached(attempt.outcome)) {
-            reached = true;
-            break;
+    let only = only.as_ref().map(std::slice::from_ref);
+    match call.app().show_payload(caller.tenant, event, only, &caller.who).await {
+        Ok(PayloadSeen::Text(text)) => {
+            let raw = RawValue::from_string(text).map_err(|_| Problem::Internal)?;
+            Ok(PayloadShown { payload: Some(raw), payload_state: name(PayloadState::Kept) })
         }
+        Ok(PayloadSeen::Gone(state)) => Ok(PayloadShown { payload: None, payload_state: name(state) }),
+        Err(PayloadRefused::NotSent) => Err(Problem::Forbidden),
+        Err(PayloadRefused::NotFound) => Err(call.no_such()),
+        Err(PayloadRefused::Unreadable) => Err(Problem::Internal),
+        Err(PayloadRefused::Store(error)) => Err(error.into()),
     }
-    if !reached {
-        return Err(Problem::Forbidden);
-    }
-    call.app().webhook(tenant, id).await.map_err(|refused| match refused {
-        WebhookRefused::Store(error) => error.into(),
-        _ => Problem::Forbidden,
-    })
-}
-
-/// The others end before the first byte of a request.
-const fn may_have_reached(outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::Delivered
-        | Outcome::HttpStatus
-        | Outcome::Timeout
-        | Outcome::Protocol
-        | Outcome::Unknown => true,
-        Outcome::Dns | Outcome::AddressRefused | Outcome::Connect | Outcome::Tls => false,
-    }
-}
-
-/// What the reader may see of a payload; `webhook` is a subscriber's.
-fn entitled(
-    event: &EventRecord,
-    payload: &Payload,
-    webhook: Option<&Webhook>,
-    summary: &SummaryForm,
-    public_url: &str,
-) -> Result<String, MinimiseError> {
-    // A summary shares the stored payload of the event it was derived from; the credential is not part of it.
-    let reduced;
-    let payload = if event.event_type.as_str() == OPENID_CREDENTIAL_ISSUED_SUMMARY {
-        reduced = derived_summary(payload)?;
-        &reduced
-    } else {
-        payload
-    };
-    let Some(webhook) = webhook else { return Ok(payload.as_str().to_owned()) };
-    let level = match &webhook.settings.payload {
-        PayloadLevel::Thin => &PayloadLevel::Full,
-        other => other,
-    };
-    let context = MinimiseContext {
-        summary,
-        event_id: &event.id.to_string(),
-        href: &format!("{public_url}/v1/webhooks/events/{}", event.id),
-        truvera: webhook.dialect == Dialect::Truvera,
-    };
-    Ok(minimise(payload, level, &context)?.into_owned())
 }
 
 const fn name(state: PayloadState) -> &'static str {

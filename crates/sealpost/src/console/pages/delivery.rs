@@ -7,7 +7,8 @@ use sealpost_core::outcome::Outcome;
 use sealpost_core::role::{Permission, Role};
 use sealpost_store::history::{DeliveryDetail, Redelivered};
 
-use super::deliveries;
+use super::{deliveries, event, request};
+use crate::app::payloads::RequestSeen;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{curl, form, parts};
@@ -21,10 +22,24 @@ async fn found(visit: &Visit) -> Result<DeliveryDetail, Refused> {
 
 pub(super) async fn show(visit: Visit) -> Result<Reply, Refused> {
     let detail = found(&visit).await?;
-    Ok(sheet(&visit, &detail).await?.into())
+    let request = request::without_payload(&visit, &detail).await?;
+    Ok(sheet(&visit, &detail, &request).await?.live().into())
 }
 
-async fn sheet(visit: &Visit, detail: &DeliveryDetail) -> Result<Sheet, Refused> {
+/// `POST .../request`: the page with the whole request, payload included.
+pub(super) async fn reveal(visit: Visit) -> Result<Reply, Refused> {
+    let detail = found(&visit).await?;
+    let is_subscriber = visit.visitor()?.only.is_some();
+    let seen = visit.app().show_request(visit.tenant()?, &detail, is_subscriber, visit.who()?).await;
+    let shown = match seen.map_err(event::refused)? {
+        RequestSeen::Draft(draft, target) => request::whole(&draft, &target),
+        RequestSeen::Gone(state) => event::gone(state),
+        RequestSeen::NoWebhook => request::no_webhook(),
+    };
+    Ok(sheet(&visit, &detail, &shown).await?.into())
+}
+
+async fn sheet(visit: &Visit, detail: &DeliveryDetail, request: &Markup) -> Result<Sheet, Refused> {
     let delivery = &detail.delivery;
     let entry = visit.app().tenant(visit.tenant()?).await?;
     let target = entry.target_by_id(delivery.webhook);
@@ -54,11 +69,15 @@ async fn sheet(visit: &Visit, detail: &DeliveryDetail) -> Result<Sheet, Refused>
             h2 { "Attempts" }
             div #attempts data-live { (timeline(visit, detail)) }
         }
+        section {
+            h2 { "Request" }
+            (request)
+        }
         p { a href=(form::link("/console/deliveries", &[("event", &event)])) { "All deliveries of this event" } }
         (curl::get(visit, &format!("/v1/webhooks/deliveries/{}", delivery.id), &[]))
     };
     let title = format!("Delivery of {}", delivery.event_type);
-    Ok(Sheet::new(Section::Deliveries, title, main).live())
+    Ok(Sheet::new(Section::Deliveries, title, main))
 }
 
 fn actions(visit: &Visit, detail: &DeliveryDetail) -> Markup {

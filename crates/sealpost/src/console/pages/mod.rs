@@ -1,8 +1,14 @@
 //! Every page on one page: what it needs, and who makes it.
 
+mod audit;
 mod deliveries;
 mod delivery;
+mod event;
+mod event_types;
+mod events;
 mod keys;
+mod overview;
+mod request;
 mod sign_in;
 mod tenants;
 mod webhook;
@@ -12,15 +18,16 @@ mod webhook_settings;
 mod webhooks;
 
 use sealpost_core::role::Permission::{
-    ManageKeys, ManageWebhooks, ReadDeliveries, ReadSecrets, ReadWebhooks, RepairDeliveries,
+    Erase, ManageEventTypes, ManageKeys, ManageWebhooks, ReadAudit, ReadDeliveries, ReadEventTypes,
+    ReadPayloads, ReadSecrets, ReadWebhooks, RepairDeliveries,
 };
 
 use super::assets;
-use super::page::Needs::{Nothing, Operator, Right, Session};
+use super::page::Needs::{Nothing, Operator, Right, Session, WholeTenant};
 use super::page::Page;
 
 #[rustfmt::skip]
-pub(super) static PAGES: [Page; 27] = [
+pub(super) static PAGES: [Page; 38] = [
     Page::get("/console", Session, |v| Box::pin(sign_in::home(v))),
     Page::get("/console/sign-in", Nothing, |v| Box::pin(sign_in::form(v))),
     Page::post("/console/sign-in", Nothing, |v| Box::pin(sign_in::sign_in(v))),
@@ -29,6 +36,8 @@ pub(super) static PAGES: [Page; 27] = [
 
     Page::get("/console/tenants", Operator, |v| Box::pin(tenants::list(v))),
     Page::post("/console/tenants", Operator, |v| Box::pin(tenants::open(v))),
+
+    Page::get("/console/overview", WholeTenant(ReadDeliveries), |v| Box::pin(overview::show(v))),
 
     Page::get("/console/webhooks", Right(ReadWebhooks), |v| Box::pin(webhooks::list(v))),
     Page::get("/console/webhooks/new", Right(ManageWebhooks), |v| Box::pin(webhook_form::new(v))),
@@ -47,9 +56,22 @@ pub(super) static PAGES: [Page; 27] = [
 
     Page::get("/console/deliveries", Right(ReadDeliveries), |v| Box::pin(deliveries::list(v))),
     Page::get("/console/deliveries/{id}", Right(ReadDeliveries), |v| Box::pin(delivery::show(v))),
+    Page::post("/console/deliveries/{id}/request", Right(ReadPayloads), |v| Box::pin(delivery::reveal(v))),
     Page::post("/console/deliveries/{id}/redeliver", Right(RepairDeliveries), |v| Box::pin(delivery::redeliver(v))),
     Page::post("/console/deliveries/{id}/cancel", Right(RepairDeliveries), |v| Box::pin(delivery::cancel(v))),
 
+    Page::get("/console/events", WholeTenant(ReadDeliveries), |v| Box::pin(events::list(v))),
+    Page::get("/console/events/{id}", Right(ReadDeliveries), |v| Box::pin(event::show(v))),
+    Page::post("/console/events/{id}/payload", Right(ReadPayloads), |v| Box::pin(event::reveal(v))),
+    Page::get("/console/events/{id}/erase", Right(Erase), |v| Box::pin(event::confirm_erasure(v))),
+    Page::post("/console/events/{id}/erase", Right(Erase), |v| Box::pin(event::erase(v))),
+
+    Page::get("/console/event-types", Right(ReadEventTypes), |v| Box::pin(event_types::list(v))),
+    Page::post("/console/event-types", Right(ManageEventTypes), |v| Box::pin(event_types::create(v))),
+    Page::post("/console/event-types/delete", Right(ManageEventTypes), |v| Box::pin(event_types::delete(v))),
+
     Page::get("/console/keys", Session, |v| Box::pin(keys::show(v))),
     Page::post("/console/keys/rotate", Right(ManageKeys), |v| Box::pin(keys::rotate(v))),
+
+    Page::get("/console/audit", Right(ReadAudit), |v| Box::pin(audit::list(v))),
 ];

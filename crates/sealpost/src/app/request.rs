@@ -1,6 +1,7 @@
 //! One attempt's request: reduce the payload to what the webhook may see, build the body in its dialect, sign.
 //!
-//! Pure: the time is an argument. The signed bytes are the sent bytes.
+//! Pure: the time is an argument. The signed bytes are the sent bytes. The engine sends what is built here; the console shows
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,13 @@ use sealpost_core::settings::{ServerDefaults, SignatureExpires, SignatureKind};
 use sealpost_core::time::Timestamp;
 use sealpost_core::webhook::Webhook;
 use sealpost_egress::{Gate, PoolScope, Request};
+use sealpost_signature::message_signature::DELIVERY_LABEL;
 use sealpost_signature::standard_webhooks::{self, WebhookSigner};
-use sealpost_signature::{RequestParts, SignatureProfile, SigningKey, WebhookSecret, sign_delivery};
+use sealpost_signature::{
+    RequestParts, SignatureProfile, SigningKey, WebhookSecret, received_base, sign_delivery,
+};
 
-use crate::app::registry::Target;
+use super::registry::Target;
 
 const AGENT: &str = concat!("sealpost/", env!("CARGO_PKG_VERSION"));
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -85,6 +89,34 @@ pub fn build(attempt: &Attempt<'_>, gate: Arc<dyn Gate>) -> Result<Request, Buil
             Bytes::from(body),
         )
     })
+}
+
+/// What [`build`] would send, to be looked at.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    /// The text that the signature is made over.
+    pub signature_base: String,
+}
+
+pub fn draft(attempt: &Attempt<'_>) -> Result<Draft, BuildError> {
+    let webhook = &attempt.target.webhook;
+    let event_id = attempt.event.id.to_string();
+    let body = body(attempt, webhook, &event_id)?;
+    let headers = headers(attempt, webhook, &event_id, &body)?;
+    let shown: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    let parts = RequestParts {
+        method: "POST",
+        request_target: webhook.url.request_target(),
+        authority: webhook.url.authority(),
+        scheme: webhook.url.scheme(),
+        headers: &shown,
+    };
+    let signature_base =
+        received_base(&parts, Some(DELIVERY_LABEL)).map_err(|error| BuildError::Sign(error.to_string()))?;
+    Ok(Draft { headers, body, signature_base })
 }
 
 fn timeout(webhook: &Webhook, defaults: &ServerDefaults) -> Duration {
