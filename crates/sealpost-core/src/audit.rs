@@ -32,6 +32,7 @@ pub enum Action {
     RedeliverAll,
     CancelDelivery,
     ErasePayloads,
+    MakePortalLink,
     ReadSecret,
     ReadPayload,
 }
@@ -67,6 +68,7 @@ impl Action {
             Action::RedeliverAll => "redeliver all",
             Action::CancelDelivery => "cancel delivery",
             Action::ErasePayloads => "erase payloads",
+            Action::MakePortalLink => "make portal link",
             Action::ReadSecret => "read secret",
             Action::ReadPayload => "read payload",
         }

@@ -15,6 +15,7 @@ pub mod lanes;
 pub mod openid;
 pub mod operators;
 pub mod payloads;
+pub mod portal;
 pub mod quotas;
 pub mod registry;
 pub mod request;
@@ -86,6 +87,7 @@ pub struct App {
     clients: Arc<clients::ClientCache>,
     tokens: Arc<tokens::Tokens>,
     openid: Arc<openid::Providers>,
+    portal_links: Arc<portal::PortalLinks>,
 }
 
 impl App {
@@ -102,6 +104,7 @@ impl App {
             clients: Arc::new(clients::ClientCache::new(config.bootstrap_api_key.as_ref())),
             tokens: Arc::default(),
             openid: Arc::default(),
+            portal_links: Arc::default(),
             config: Arc::new(config),
             starts: StartMarks::none(),
             domains: Arc::default(),

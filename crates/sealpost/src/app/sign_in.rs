@@ -3,6 +3,8 @@
 //! A session never keeps a key. It keeps which credential the key was, and asks at each request what that still may, so
 //! that a deleted client is out at once.
 
+use std::sync::Arc;
+
 use sealpost_core::audit::Action;
 use sealpost_core::id::{ClientId, OperatorId, TenantNo, WebhookId};
 use sealpost_core::role::{Permission, Role, Roles};
@@ -11,6 +13,7 @@ use sealpost_store::StoreError;
 
 use super::App;
 use super::clients::{Caller, hash};
+use super::portal::Grant;
 use super::tokens::looks_like_a_token;
 
 /// Names a credential without being one.
@@ -21,6 +24,8 @@ pub enum Credential {
     Client(ClientId),
     /// An operator, in the tenant of its choice once it has chosen one.
     Operator(OperatorId, Option<TenantNo>),
+    /// A portal link that was followed.
+    Portal(Arc<Grant>),
 }
 
 /// Whom a credential stands for now.
@@ -79,6 +84,15 @@ impl App {
     /// Whom a credential stands for now; `None` if it was deleted or has expired.
     pub async fn visitor(&self, credential: &Credential) -> Result<Option<Visitor>, StoreError> {
         match credential {
+            Credential::Portal(grant) => self.portal_visitor(grant).await,
+            key => self.key_holder(key).await,
+        }
+    }
+
+    pub(super) async fn key_holder(&self, credential: &Credential) -> Result<Option<Visitor>, StoreError> {
+        match credential {
+            // A link opens no way to make another.
+            Credential::Portal(_) => Ok(None),
             Credential::Bootstrap => Ok(Some(self.bootstrap_caller().await?.into())),
             Credential::Client(id) => {
                 let client = self.client(*id).await?;

@@ -7,6 +7,7 @@ mod forms;
 mod hostile;
 mod live;
 mod payloads;
+mod portal;
 mod sessions;
 mod support;
 mod table;

@@ -31,7 +31,7 @@ pub(crate) const LOOKS: [&str; 17] = [
     "/console/audit",
 ];
 
-const CHANGES: [&str; 15] = [
+pub(crate) const CHANGES: [&str; 15] = [
     "/console/webhooks",
     "/console/webhooks/{webhook}/edit",
     "/console/webhooks/{webhook}/settings",

@@ -8,6 +8,7 @@ mod event_types;
 mod events;
 mod keys;
 mod overview;
+mod portal;
 mod request;
 mod sign_in;
 mod tenants;
@@ -27,12 +28,15 @@ use super::page::Needs::{Nothing, Operator, Right, Session, WholeTenant};
 use super::page::Page;
 
 #[rustfmt::skip]
-pub(super) static PAGES: [Page; 38] = [
+pub(super) static PAGES: [Page; 41] = [
     Page::get("/console", Session, |v| Box::pin(sign_in::home(v))),
     Page::get("/console/sign-in", Nothing, |v| Box::pin(sign_in::form(v))),
     Page::post("/console/sign-in", Nothing, |v| Box::pin(sign_in::sign_in(v))),
     Page::post("/console/sign-out", Session, |v| Box::pin(sign_in::sign_out(v))),
     Page::get("/console/assets/{name}", Nothing, |v| Box::pin(assets::asset(v))),
+
+    Page::get("/console/portal/{token}", Nothing, |v| Box::pin(portal::look(v))),
+    Page::post("/console/portal", Nothing, |v| Box::pin(portal::follow(v))),
 
     Page::get("/console/tenants", Operator, |v| Box::pin(tenants::list(v))),
     Page::post("/console/tenants", Operator, |v| Box::pin(tenants::open(v))),
@@ -51,6 +55,7 @@ pub(super) static PAGES: [Page; 38] = [
     Page::post("/console/webhooks/{id}/resume", Right(ManageWebhooks), |v| Box::pin(webhook::resume(v))),
     Page::post("/console/webhooks/{id}/test", Right(RepairDeliveries), |v| Box::pin(webhook::test(v))),
     Page::post("/console/webhooks/{id}/secret", Right(ReadSecrets), |v| Box::pin(webhook::rotate(v))),
+    Page::post("/console/webhooks/{id}/portal", Right(ManageWebhooks), |v| Box::pin(portal::make(v))),
     Page::get("/console/webhooks/{id}/delete", Right(ManageWebhooks), |v| Box::pin(webhook_delete::confirm(v))),
     Page::post("/console/webhooks/{id}/delete", Right(ManageWebhooks), |v| Box::pin(webhook_delete::delete(v))),
 

@@ -96,6 +96,7 @@ async fn actions(visit: &Visit, webhook: &Webhook) -> Result<Markup, Refused> {
             }
             @if visit.may(Permission::ManageWebhooks) {
                 a.button href={ (page) "/edit" } { "Edit" }
+                (parts::button(visit, &format!("{page}/portal"), "", "Make portal link"))
                 @if webhook.disabled { (parts::button(visit, &format!("{page}/resume"), "", "Resume")) }
                 @else { (parts::button(visit, &format!("{page}/pause"), "", "Pause")) }
             }
