@@ -132,6 +132,21 @@ async fn a_webhook_is_paused_tested_resumed_rotated_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_truvera_token_is_rotated_and_shown_once() {
+    let console = Console::new().await;
+    let before = console.truvera(&["did_create"]).await;
+    let path = format!("/console/webhooks/{}", before.id);
+    let mut browser = console.admin().await;
+    let shown = browser.submit(&format!("{path}/token"), &[]).await;
+    let after = console.world.app.webhook(console.world.tenant, before.id).await.unwrap();
+    let token = after.secrets.token.unwrap();
+    assert!(before.secrets.token.as_ref() != Some(&token) && shown.has(token.reveal()));
+    assert!(!browser.get(&path).await.has(token.reveal()));
+    let other = console.world.webhook(&["did_create"]).await;
+    assert_eq!(browser.post(&format!("/console/webhooks/{other}/token"), &[]).await.status, 400);
+}
+
+#[tokio::test]
 async fn settings_are_judged_as_the_api_judges_them() {
     let console = Console::new().await;
     let id = console.world.webhook(&["did_create"]).await;

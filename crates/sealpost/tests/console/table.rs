@@ -31,7 +31,7 @@ pub(crate) const LOOKS: [&str; 17] = [
     "/console/audit",
 ];
 
-pub(crate) const CHANGES: [&str; 15] = [
+pub(crate) const CHANGES: [&str; 17] = [
     "/console/webhooks",
     "/console/webhooks/{webhook}/edit",
     "/console/webhooks/{webhook}/settings",
@@ -39,6 +39,8 @@ pub(crate) const CHANGES: [&str; 15] = [
     "/console/webhooks/{webhook}/resume",
     "/console/webhooks/{webhook}/test",
     "/console/webhooks/{webhook}/secret",
+    "/console/webhooks/{webhook}/token",
+    "/console/webhooks/{webhook}/portal",
     "/console/deliveries/{delivery}/redeliver",
     "/console/deliveries/{delivery}/cancel",
     "/console/deliveries/{delivery}/request",
@@ -164,6 +166,12 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
         POST /console/webhooks/{webhook}/secret
           303 admin issuer
           403 managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/webhooks/{webhook}/token
+          400 admin issuer
+          403 managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/webhooks/{webhook}/portal
+          303 admin issuer managed-issuer
+          403 publisher auditor subscriber verifier dts-provider dts-consumer
         POST /console/deliveries/{delivery}/redeliver
           303 admin issuer managed-issuer
           403 publisher auditor subscriber verifier dts-provider dts-consumer

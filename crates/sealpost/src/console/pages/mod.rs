@@ -28,7 +28,7 @@ use super::page::Needs::{Nothing, Operator, Right, Session, WholeTenant};
 use super::page::Page;
 
 #[rustfmt::skip]
-pub(super) static PAGES: [Page; 41] = [
+pub(super) static PAGES: [Page; 42] = [
     Page::get("/console", Session, |v| Box::pin(sign_in::home(v))),
     Page::get("/console/sign-in", Nothing, |v| Box::pin(sign_in::form(v))),
     Page::post("/console/sign-in", Nothing, |v| Box::pin(sign_in::sign_in(v))),
@@ -55,6 +55,7 @@ pub(super) static PAGES: [Page; 41] = [
     Page::post("/console/webhooks/{id}/resume", Right(ManageWebhooks), |v| Box::pin(webhook::resume(v))),
     Page::post("/console/webhooks/{id}/test", Right(RepairDeliveries), |v| Box::pin(webhook::test(v))),
     Page::post("/console/webhooks/{id}/secret", Right(ReadSecrets), |v| Box::pin(webhook::rotate(v))),
+    Page::post("/console/webhooks/{id}/token", Right(ReadSecrets), |v| Box::pin(webhook::rotate_token(v))),
     Page::post("/console/webhooks/{id}/portal", Right(ManageWebhooks), |v| Box::pin(portal::make(v))),
     Page::get("/console/webhooks/{id}/delete", Right(ManageWebhooks), |v| Box::pin(webhook_delete::confirm(v))),
     Page::post("/console/webhooks/{id}/delete", Right(ManageWebhooks), |v| Box::pin(webhook_delete::delete(v))),

@@ -155,6 +155,15 @@ fn dangerous(visit: &Visit, webhook: &Webhook) -> Markup {
     html! {
         section.danger-zone {
             h2 { "Secret and deletion" }
+            @if visit.may(Permission::ReadSecrets) && webhook.dialect == Dialect::Truvera {
+                div.bar {
+                    p {
+                        strong { "Rotate the secret token" } br;
+                        span.muted { "From then on each request carries the new one only." }
+                    }
+                    (parts::button(visit, &format!("{page}/token"), "", "Rotate token"))
+                }
+            }
             @if visit.may(Permission::ReadSecrets) {
                 div.bar {
                     p {
@@ -218,6 +227,20 @@ pub(super) async fn rotate(visit: Visit) -> Result<Reply, Refused> {
             name: "Signing secret",
             value: Secret::new(secret.reveal().to_string()),
             about: "Give it to the receiver. It is shown here only now.",
+        },
+    ];
+    Ok(Reply::See(page(&webhook), notices))
+}
+
+pub(super) async fn rotate_token(visit: Visit) -> Result<Reply, Refused> {
+    let webhook = visit.webhook().await?;
+    let token = visit.app().rotate_token(visit.tenant()?, webhook.id, visit.who()?).await.map_err(refused)?;
+    let notices = vec![
+        Notice::Done("The secret token was rotated.".into()),
+        Notice::Shown {
+            name: "Secret token",
+            value: token,
+            about: "Give it to the receiver, which checks it first. It is shown here only now.",
         },
     ];
     Ok(Reply::See(page(&webhook), notices))
