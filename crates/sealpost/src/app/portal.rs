@@ -40,11 +40,14 @@ pub enum LinkRefused {
     Store(#[from] StoreError),
 }
 
+/// By the hash of their tokens: what they open, and until when.
+type Waiting = HashMap<[u8; 32], (Arc<Grant>, Timestamp)>;
+
 #[derive(Debug, Default)]
-pub struct PortalLinks(Mutex<HashMap<[u8; 32], (Arc<Grant>, Timestamp)>>);
+pub struct PortalLinks(Mutex<Waiting>);
 
 impl PortalLinks {
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Arc<Grant>, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -32,7 +32,7 @@ pub(super) async fn document(visit: &Visit, sheet: &Sheet, notices: &[Notice]) -
             body class=[visit.visitor.is_none().then_some("outside")] {
                 a.skip href="#main" { "Skip to content" }
                 @if visit.visitor.is_some() { (side(visit, sheet.section, tenant)) }
-                main #main tabindex="-1" data-live-page[sheet.live] {
+                main #main tabindex="-1" data-live-page[sheet.live.is_some()] {
                     div.page {
                         @if visit.visitor.is_none() { (brand()) }
                         h1 { (sheet.title) }

@@ -16,20 +16,19 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::cookie;
 use super::page::Page;
-use super::reply::{Refused, Reply};
+use super::reply::{Refused, Reply, Sheet};
 use super::visit::Visit;
 
-/// Between looks.
-const EVERY: Duration = Duration::from_secs(2);
 /// A look at whether the service stops, which waits for no page.
 const GLANCE: Duration = Duration::from_millis(250);
-/// Something is sent at least this often, so that a connection that is gone is noticed.
-const QUIET_LOOKS: u32 = 7;
+/// After so long without a change something is sent all the same, so that a connection that is gone is noticed.
+const QUIET: Duration = Duration::from_secs(15);
 /// Then the browser asks again, by itself.
-const LOOKS: u32 = 300;
+const LONGEST: Duration = Duration::from_secs(600);
 
 const EVENTS: &str = "text/event-stream";
 
@@ -44,13 +43,14 @@ struct Stream {
     page: &'static Page,
     token: String,
     shown: String,
-    looks: u32,
-    quiet: u32,
+    every: Duration,
+    greeted: bool,
+    until: Instant,
     _places: [OwnedSemaphorePermit; 2],
 }
 
 pub(super) async fn stream(visit: Visit, page: &'static Page, head: &Parts) -> Response {
-    let Some(shown) = look(&visit, page).await.ok().flatten() else {
+    let Some((shown, every)) = look(&visit, page).await.ok().flatten() else {
         return StatusCode::NOT_ACCEPTABLE.into_response();
     };
     let Ok(session) = visit.session() else { return StatusCode::UNAUTHORIZED.into_response() };
@@ -62,7 +62,16 @@ pub(super) async fn stream(visit: Visit, page: &'static Page, head: &Parts) -> R
             .into_response();
     };
     let token = token.to_owned();
-    let stream = Stream { visit, page, token, shown, looks: 0, quiet: 0, _places: [place, place_of_all] };
+    let stream = Stream {
+        visit,
+        page,
+        token,
+        shown,
+        every,
+        greeted: false,
+        until: Instant::now() + LONGEST,
+        _places: [place, place_of_all],
+    };
     let body = futures_util::stream::unfold(stream, |mut stream| async move {
         let sent = stream.next().await?;
         Some((Ok::<_, Infallible>(sent), stream))
@@ -71,31 +80,29 @@ pub(super) async fn stream(visit: Visit, page: &'static Page, head: &Parts) -> R
 }
 
 /// The page as it is now; `None` if it does not update itself.
-async fn look(visit: &Visit, page: &'static Page) -> Result<Option<String>, Refused> {
+async fn look(visit: &Visit, page: &'static Page) -> Result<Option<(String, Duration)>, Refused> {
     match (page.handler)(visit.clone()).await? {
-        Reply::Sheet(sheet) if sheet.live => Ok(Some(sheet.main.into_string())),
+        Reply::Sheet(Sheet { live: Some(every), main, .. }) => Ok(Some((main.into_string(), every))),
         _ => Ok(None),
     }
 }
 
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
-        if self.looks == 0 {
-            self.looks = 1;
+        if !self.greeted {
+            self.greeted = true;
             return Some(event("hello", ""));
         }
-        while self.looks < LOOKS {
+        let quiet_until = Instant::now() + QUIET;
+        while Instant::now() < self.until {
             self.wait().await?;
-            self.looks += 1;
             let main = self.again().await?;
             if main != self.shown {
                 let sent = event("page", &main);
-                (self.shown, self.quiet) = (main, 0);
+                self.shown = main;
                 return Some(sent);
             }
-            self.quiet += 1;
-            if self.quiet >= QUIET_LOOKS {
-                self.quiet = 0;
+            if Instant::now() >= quiet_until {
                 return Some(Bytes::from_static(b":\n\n"));
             }
         }
@@ -104,8 +111,8 @@ impl Stream {
 
     /// `None`: the service stops.
     async fn wait(&self) -> Option<()> {
-        let until = tokio::time::Instant::now() + EVERY;
-        while tokio::time::Instant::now() < until {
+        let until = Instant::now() + self.every;
+        while Instant::now() < until {
             tokio::time::sleep(GLANCE).await;
             if !self.visit.state.ready.load(Ordering::Relaxed) {
                 return None;
@@ -121,7 +128,7 @@ impl Stream {
         let visitor = state.app.visitor(&session.credential).await.ok()??;
         self.page.needs.judge(Some(&visitor)).ok()?;
         self.visit.visitor = Some(visitor);
-        look(&self.visit, self.page).await.ok()?
+        look(&self.visit, self.page).await.ok()?.map(|(main, _)| main)
     }
 }
 

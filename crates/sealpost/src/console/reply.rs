@@ -1,11 +1,16 @@
 //! What a page answers, and what it refuses.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::Markup;
 use sealpost_store::StoreError;
 
 use super::session::Notice;
+
+const OFTEN: Duration = Duration::from_secs(2);
+const SELDOM: Duration = Duration::from_secs(30);
 
 /// The entry of the navigation that a page belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,18 +32,23 @@ pub(super) struct Sheet {
     pub(super) title: String,
     pub(super) section: Section,
     pub(super) main: Markup,
-    /// The page updates itself while it is open.
-    pub(super) live: bool,
+    /// The page updates itself while it is open, and is looked at this often.
+    pub(super) live: Option<Duration>,
     pub(super) status: StatusCode,
 }
 
 impl Sheet {
     pub(super) fn new(section: Section, title: impl Into<String>, main: Markup) -> Self {
-        Self { title: title.into(), section, main, live: false, status: StatusCode::OK }
+        Self { title: title.into(), section, main, live: None, status: StatusCode::OK }
     }
 
     pub(super) fn live(self) -> Self {
-        Self { live: true, ..self }
+        Self { live: Some(OFTEN), ..self }
+    }
+
+    /// For a page that costs the store some work.
+    pub(super) fn live_slowly(self) -> Self {
+        Self { live: Some(SELDOM), ..self }
     }
 
     /// A form that is shown again because of what was in it.

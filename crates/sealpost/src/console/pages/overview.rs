@@ -57,7 +57,7 @@ pub(super) async fn show(visit: Visit) -> Result<Reply, Refused> {
         }
         (curl::get(&visit, "/v1/webhooks/deliveries", &[("from", &from.to_string())]))
     };
-    Ok(Sheet::new(Section::Overview, "Overview", main).live().into())
+    Ok(Sheet::new(Section::Overview, "Overview", main).live_slowly().into())
 }
 
 /// Parts begin and end on the clock, so that a picture does not move with every look.

@@ -3,8 +3,7 @@
 
 use maud::{Markup, html};
 use sealpost_core::minimise::PayloadLevel;
-use sealpost_core::secret::Secret;
-use sealpost_core::settings::{FieldError, RetentionKind, SignatureKind, WebhookSettings, parse};
+use sealpost_core::settings::{FieldError, RetentionKind, SignatureKind, parse};
 use sealpost_core::time::Span;
 use sealpost_core::webhook::Webhook;
 use serde_json::{Map, Value, json};
@@ -167,9 +166,7 @@ impl From<WebhookRefused> for Why {
 pub(super) async fn save(visit: Visit) -> Result<Reply, Refused> {
     let webhook = visit.webhook().await?;
     let draft = Draft::of(&visit.form);
-    let decide = |before: &Webhook| -> Result<(WebhookSettings, Vec<(String, Secret<String>)>), Why> {
-        parse(&draft.body(), &before.secrets.headers).map_err(Why::Fields)
-    };
+    let decide = |before: &Webhook| parse(&draft.body(), &before.secrets.headers).map_err(Why::Fields);
     match visit.app().put_settings(visit.tenant()?, webhook.id, visit.who()?, decide).await {
         Ok(_) => Ok(Reply::done(format!("/console/webhooks/{}", webhook.id), "The settings were saved.")),
         Err(Why::Fields(errors)) => Ok(sheet(&visit, &webhook, &draft, &errors).again().into()),
@@ -248,6 +245,9 @@ fn area(name: &str, label: &str, help: &str, wrong: Option<&str>, value: &str) -
 
 #[cfg(test)]
 mod tests {
+    use sealpost_core::secret::Secret;
+    use sealpost_core::settings::WebhookSettings;
+
     use super::*;
 
     fn form(text: &str) -> Draft {
