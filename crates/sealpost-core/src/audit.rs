@@ -7,6 +7,7 @@ use crate::time::Timestamp;
 pub enum Action {
     CreateTenant,
     ChangeQuota,
+    ChangeAnalytics,
     DeleteTenant,
     RotateMasterKey,
     OpenTenant,
@@ -43,6 +44,7 @@ impl Action {
         match self {
             Action::CreateTenant => "create tenant",
             Action::ChangeQuota => "change quota",
+            Action::ChangeAnalytics => "change analytics",
             Action::DeleteTenant => "delete tenant",
             Action::RotateMasterKey => "rotate master key",
             Action::OpenTenant => "open tenant",

@@ -114,6 +114,30 @@ id! {
     VerificationToken
 }
 
+id! {
+    /// An analytic event. Version 7 if it was recorded, 8 if it is told from an event or a delivery; both begin with
+    /// the time.
+    AnalyticId
+}
+
+impl AnalyticId {
+    /// When it happened.
+    pub fn at(self) -> Timestamp {
+        let bytes = self.bytes();
+        let ms = bytes[..6].iter().fold(0, |ms, byte| ms << 8 | i64::from(*byte));
+        Timestamp::from_millis(ms)
+    }
+
+    /// One that was not stored: its time, its place among others of that time, and a hash of what it is told from.
+    pub fn told(at: Timestamp, place: u8, hash: [u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&at.millis().max(0).to_be_bytes()[2..]);
+        bytes[7] = place;
+        bytes[8..].copy_from_slice(&hash);
+        Self(uuid_v8(bytes))
+    }
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

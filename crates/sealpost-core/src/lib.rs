@@ -4,6 +4,7 @@
 //! receivers get. Nothing here reads a clock, draws chance, opens a socket or touches a database: time and
 //! chance are arguments, so every rule is a test of text in, text out.
 
+pub mod analytics;
 pub mod audit;
 pub mod delivery;
 pub mod dialect;

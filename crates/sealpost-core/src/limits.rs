@@ -32,6 +32,8 @@ pub const CLIENT_NAME_BYTES: usize = 128;
 pub const CUSTOM_DOMAIN_NAME_BYTES: usize = 128;
 /// Longer ones are cut by what shows them.
 pub const LOGO_URL_BYTES: usize = 2048;
+/// Values of one filter of analytic events: each is compared with every event on the way.
+pub const FILTER_VALUES_MAX: usize = 100;
 /// Webhooks of one tenant; the list is kept in memory by whoever publishes.
 pub const WEBHOOKS_PER_TENANT: usize = 200_000;
 
@@ -85,12 +87,20 @@ pub const UNSETTLED_MAX: usize = 4096;
 /// SIGTERM: sends in flight may end within this.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
+/// Analytic events of calls that wait to be stored; some 200 bytes each. More come only while the store is held up, and
+/// then the oldest go.
+pub const ANALYTICS_WAITING: usize = 10_000;
+/// How long they wait for company.
+pub const ANALYTICS_GATHER: Duration = Duration::from_millis(250);
+
 // --- what comes back --------------------------------------------------------------------------------------
 
 /// Kept of a failed attempt's response body.
 pub const EXCERPT_BYTES: usize = 16 * 1024;
 /// Kept of an error text.
 pub const ERROR_TEXT_BYTES: usize = 512;
+/// Payload bytes on one page of analytic events; the page ends there, and the next begins.
+pub const ANALYTICS_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 
 // --- the store --------------------------------------------------------------------------------------------
 

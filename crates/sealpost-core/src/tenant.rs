@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analytics::LogLevel;
 use crate::id::{TenantId, TenantNo};
 use crate::quota::OwnQuota;
 use crate::time::Timestamp;
@@ -69,6 +70,8 @@ pub struct Tenant {
     pub created_at: Timestamp,
     pub retention: Retention,
     pub quota: OwnQuota,
+    /// How much its analytic events tell.
+    pub log_level: LogLevel,
 }
 
 /// How long things are kept for webhooks with retention `standard`.

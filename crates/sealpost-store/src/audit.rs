@@ -68,6 +68,7 @@ pub fn tenant(tenant: &Tenant) -> Value {
             "metadata": Span(kept.metadata),
         },
         "quota": tenant.quota,
+        "logLevel": tenant.log_level,
     })
 }
 

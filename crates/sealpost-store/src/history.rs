@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 
+use serde_json::Value;
+
+use sealpost_core::analytics::{AnalyticFilter, AnalyticType, RequestId};
 use sealpost_core::audit::By;
 use sealpost_core::delivery::{AttemptRecord, DeliveryRecord, State, Status};
 use sealpost_core::event_type::EventTypeName;
-use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{AnalyticId, ClientId, DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::payload::Payload;
 use sealpost_core::time::Timestamp;
@@ -130,6 +133,40 @@ pub struct AuditEntry {
     pub change: Change,
 }
 
+/// One analytic event as it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnalyticRecord {
+    pub id: AnalyticId,
+    pub at: Timestamp,
+    pub kind: AnalyticType,
+    pub request: RequestId,
+    pub facts: AnalyticFacts,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnalyticFacts {
+    Call {
+        client: Option<ClientId>,
+        data: Option<Value>,
+    },
+    Received {
+        event: EventId,
+        event_type: EventTypeName,
+        timestamp: Timestamp,
+        /// Of the stored payload's text.
+        payload_bytes: u64,
+    },
+    Attempted {
+        event: EventId,
+        event_type: EventTypeName,
+        delivery: DeliveryId,
+        webhook: WebhookId,
+        attempt: AttemptRecord,
+        /// Of the delivery now.
+        state: State,
+    },
+}
+
 #[async_trait]
 pub trait History: Send + Sync {
     /// Newest first by (accepted_at, id).
@@ -186,6 +223,15 @@ pub trait History: Send + Sync {
         tenant: TenantNo,
         page: PageRequest<i64>,
     ) -> Result<Page<AuditEntry>, StoreError>;
+
+    /// Newest first by (at, id): recorded calls, and what the rows of events and deliveries tell. An attempt is told
+    /// when it has ended.
+    async fn analytic_events(
+        &self,
+        tenant: TenantNo,
+        filter: AnalyticFilter,
+        page: PageRequest<AnalyticId>,
+    ) -> Result<Page<AnalyticRecord>, StoreError>;
 
     /// Deliveries per state of a webhook, at most `most` rows looked at; for people, not for decisions.
     async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError>;

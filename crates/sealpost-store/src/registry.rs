@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::audit::By;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
@@ -99,6 +100,7 @@ pub struct RegistryDelta {
     /// The version the cache has after applying this.
     pub version: i64,
     pub quota: OwnQuota,
+    pub log_level: LogLevel,
     /// New or changed webhooks, as they are now.
     pub changed: Vec<Webhook>,
     pub deleted: Vec<WebhookNo>,
@@ -147,6 +149,13 @@ pub trait Registry: Send + Sync {
         published: Timestamp,
         limit: u32,
     ) -> Result<Vec<TenantNo>, StoreError>;
+    /// How much its analytic events tell from now on. `None` if there is no such tenant.
+    async fn change_log_level(
+        &self,
+        tenant: TenantNo,
+        level: LogLevel,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError>;
     /// Deletes its clients, webhooks and custom domain with it; nothing is accepted for it any more, and its subdomain is never given
     /// to another. What it stored stays until its time is over or it is erased. `None` if there is no such tenant.
     async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError>;

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
+use sealpost_core::analytics::{Operation, Phase, RequestId};
 use sealpost_core::audit::By;
-use sealpost_core::id::{ErasureId, EventId, TenantNo};
+use sealpost_core::id::{AnalyticId, ClientId, ErasureId, EventId, TenantNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::time::Timestamp;
 
@@ -29,6 +31,19 @@ pub struct Erasure {
     pub tenant: TenantNo,
     pub scope: ErasureScope,
     pub by: By,
+}
+
+/// One end of a call, for the analytic events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedCall {
+    pub tenant: TenantNo,
+    pub id: AnalyticId,
+    pub at: Timestamp,
+    pub operation: Operation,
+    pub phase: Phase,
+    pub request: RequestId,
+    pub client: Option<ClientId>,
+    pub data: Option<Value>,
 }
 
 /// What one slice of housekeeping did.
@@ -68,6 +83,11 @@ pub trait Upkeep: Send + Sync {
     /// One bounded slice: cancel what an older epoch left, continue bulk redeliveries, fill the listing index,
     /// apply retention. Short enough to run between other work.
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError>;
+
+    /// Stores calls in one write that waits for everybody else's.
+    async fn record_calls(&self, calls: Vec<RecordedCall>) -> Result<(), StoreError>;
+    /// Drops recorded calls that are older, a bounded number at once. Returns how many; 0: none is left.
+    async fn forget_calls(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Destroys payloads, excerpts and keys of everything in scope, cancels what is pending of it, and answers
     /// only when no current key opens any copy in the store's files. Returns how many events lost their payload.

@@ -159,8 +159,8 @@ fn insert(
     // The claim that accept made had fence 1, and settling raised it.
     let mut delivery = conn.prepare(
         "INSERT INTO delivery (seq, id, event, webhook, lane, lane_epoch, created_at, state, reason, attempt, fence, \
-         due, claimer, started, took, outcome, http) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1, 2, NULL, NULL, ?9, ?10, ?11, ?12)",
+         due, claimer, started, took, outcome, http, tenant) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1, 2, NULL, NULL, ?9, ?10, ?11, ?12, ?13)",
     )?;
     for at in accepted {
         let (event_no, delivery_no) = (ctx.next_event(), ctx.next_delivery());
@@ -189,6 +189,7 @@ fn insert(
             TOOK_MS,
             Outcome::Delivered.code(),
             HTTP_STATUS,
+            to.tenant,
         ))?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! A read is one page, or one bounded step towards one, in a transaction of its own. Lists are in the order of
 //! acceptance, newest first; a row never moves in them, so that pages neither skip nor repeat while new rows come.
 
+mod analytics;
 mod deliveries;
 mod events;
 mod measures;
@@ -11,19 +12,21 @@ mod redelivery;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 
+use sealpost_core::analytics::AnalyticFilter;
 use sealpost_core::audit::By;
 use sealpost_core::delivery::DeliveryRecord;
-use sealpost_core::id::{DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
+use sealpost_core::id::{AnalyticId, DeliveryId, EventId, TenantNo, WebhookId, WebhookNo};
 use sealpost_core::lane::LaneNo;
 use sealpost_core::time::Timestamp;
 
 use crate::audit::Change;
 use crate::error::StoreError;
 use crate::history::{
-    AuditEntry, BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, DeliveryMeasure, EventFilter,
-    EventRecord, History, PayloadRead, Redelivered,
+    AnalyticRecord, AuditEntry, BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, DeliveryMeasure,
+    EventFilter, EventRecord, History, PayloadRead, Redelivered,
 };
 use crate::page::{Page, PageRequest};
+use crate::registry::Registry as _;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::audit as log;
 use crate::sqlite::writer::{Cost, Kind};
@@ -143,6 +146,25 @@ impl History for SqliteStore {
         page: PageRequest<i64>,
     ) -> Result<Page<AuditEntry>, StoreError> {
         self.readers.run(move |conn| log::list(conn, tenant, page)).await
+    }
+
+    async fn analytic_events(
+        &self,
+        tenant: TenantNo,
+        filter: AnalyticFilter,
+        page: PageRequest<AnalyticId>,
+    ) -> Result<Page<AnalyticRecord>, StoreError> {
+        let Some(hasher) = self.hasher(tenant).await? else {
+            return Ok(Page { rows: Vec::new(), more: false });
+        };
+        let mut search = self
+            .readers
+            .run(move |conn| analytics::Search::begin(conn, tenant, hasher, filter, page))
+            .await?;
+        while !search.is_done() {
+            search = self.readers.run(move |conn| search.go_on(conn)).await?;
+        }
+        self.readers.run(move |conn| search.into_page(conn)).await
     }
 
     async fn pending_count(&self, webhook: WebhookNo, most: u32) -> Result<u64, StoreError> {

@@ -28,7 +28,7 @@ const TAIL_STEP: i64 = 2000;
 
 /// Times of neighbouring rows may be out of order by as long as a request waits between taking its time and being
 /// written; a range of times begins and ends this much wider and is checked row by row.
-const DISORDER_MS: i64 = 10_000;
+pub(super) const DISORDER_MS: i64 = 10_000;
 
 impl Table {
     fn watermark_name(self) -> &'static str {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::audit::By;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::domain::{CustomDomain, DomainFacts, DomainName};
@@ -95,6 +96,15 @@ impl Registry for SqliteStore {
             Ok(found.collect::<rusqlite::Result<_>>()?)
         };
         self.readers.run(read).await
+    }
+
+    async fn change_log_level(
+        &self,
+        tenant: TenantNo,
+        level: LogLevel,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.update_log_level(tenant, level, by).await
     }
 
     async fn delete_tenant(&self, tenant: TenantNo, by: By) -> Result<Option<DeletedTenant>, StoreError> {
@@ -400,6 +410,7 @@ fn insert_tenant(
         created_at: new.created_at,
         retention: new.retention,
         quota: OwnQuota::default(),
+        log_level: LogLevel::default(),
     };
     log::insert(conn, tenant.no, by, &tenant.id.to_string(), &Change::made(audit::tenant(&tenant)))?;
     Ok(Some(tenant))
@@ -526,13 +537,15 @@ fn registry_delta(
     tenant: TenantNo,
     since: i64,
 ) -> Result<RegistryDelta, WriteError> {
-    let (version, types_version, keys_version, quota): (i64, i64, i64, String) = conn
+    let (version, types_version, keys_version, quota, level): (i64, i64, i64, String, u8) = conn
         .prepare_cached(
-            "SELECT registry_version, types_version, keys_version, quota FROM tenant WHERE no = ?1",
+            "SELECT registry_version, types_version, keys_version, quota, log_level FROM tenant WHERE no = ?1",
         )?
-        .query_row([tenant.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let quota = rows::from_json(&quota, "quota")?;
-    let mut delta = RegistryDelta { version, quota, ..RegistryDelta::default() };
+        .query_row([tenant.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
+    let (quota, log_level) = (rows::from_json(&quota, "quota")?, rows::log_level(level)?);
+    let mut delta = RegistryDelta { version, quota, log_level, ..RegistryDelta::default() };
     if since >= version {
         return Ok(delta);
     }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::delivery::{CancelReason, State};
 use sealpost_core::dialect::Dialect;
 use sealpost_core::event_type::{EventType, EventTypeName, Origin};
@@ -68,7 +69,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> 
 
 // --- tenants ----------------------------------------------------------------------------------------------
 
-pub(super) const TENANT_COLUMNS: &str = "no, id, name, subdomain, created_at, retention, quota";
+pub(super) const TENANT_COLUMNS: &str = "no, id, name, subdomain, created_at, retention, quota, log_level";
 
 pub(super) fn tenant(row: &Row<'_>) -> Result<Tenant, WriteError> {
     let subdomain: String = row.get(3)?;
@@ -81,7 +82,12 @@ pub(super) fn tenant(row: &Row<'_>) -> Result<Tenant, WriteError> {
         created_at: timestamp(row, 4)?,
         retention: from_json(&retention, "retention")?,
         quota: from_json(&quota, "quota")?,
+        log_level: log_level(row.get(7)?)?,
     })
+}
+
+pub(super) fn log_level(number: u8) -> Result<LogLevel, StoreError> {
+    number.try_into().map_err(|_| corrupt("log level"))
 }
 
 // --- webhooks ---------------------------------------------------------------------------------------------

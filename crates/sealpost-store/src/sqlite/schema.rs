@@ -8,13 +8,14 @@ use crate::error::StoreError;
 use crate::sqlite::writer::WriteError;
 
 /// Step n leads from version n to n + 1. Never change one that was released.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("migrations/0001_begin.sql"),
     include_str!("migrations/0002_operators.sql"),
     include_str!("migrations/0003_custom_domain.sql"),
     include_str!("migrations/0004_audit_list.sql"),
     include_str!("migrations/0005_audit_change.sql"),
     include_str!("migrations/0006_quota.sql"),
+    include_str!("migrations/0007_analytics.sql"),
 ];
 
 /// The version this program reads and writes.

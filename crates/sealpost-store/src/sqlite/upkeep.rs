@@ -1,6 +1,7 @@
 //! The upkeep role. `sweep` is one transaction of at most [`UPKEEP_ROWS`] rows that runs when nobody else wants to
 //! write; what it does not finish it finds again the next time, from cursors that it writes in the same transaction.
 
+mod calls;
 mod examine;
 mod replay;
 mod stale;
@@ -19,7 +20,7 @@ use crate::error::StoreError;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::writer::{Cost, Kind, WriteError, folder_of, free_bytes};
 use crate::sqlite::{SqliteStore, backup, erase, listing, retention, rewrap};
-use crate::upkeep::{Erasure, Finding, Rewrapped, StoreStats, Swept, Upkeep};
+use crate::upkeep::{Erasure, Finding, RecordedCall, Rewrapped, StoreStats, Swept, Upkeep};
 
 /// Payload bytes overwritten in one slice: they go through the log.
 const SLICE_BYTES: u64 = 4 * 1024 * 1024;
@@ -59,6 +60,19 @@ impl Upkeep for SqliteStore {
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         self.writer
             .run(Kind::Upkeep, Cost::rows(UPKEEP_ROWS as usize), move |conn, ctx| slice(conn, ctx, now))
+            .await
+    }
+
+    async fn record_calls(&self, calls: Vec<RecordedCall>) -> Result<(), StoreError> {
+        let cost = Cost::rows(calls.len());
+        self.writer.run(Kind::Upkeep, cost, move |conn, _| calls::insert(conn, &calls)).await
+    }
+
+    async fn forget_calls(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.writer
+            .run(Kind::Upkeep, Cost::rows(calls::FORGOTTEN_AT_ONCE), move |conn, _| {
+                calls::forget(conn, before)
+            })
             .await
     }
 

@@ -7,7 +7,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt as HkdfSalt};
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
-use sealpost_core::id::{EventId, uuid_v8};
+use sealpost_core::analytics::Step;
+use sealpost_core::id::{AnalyticId, EventId, uuid_v8};
 use sealpost_core::time::Timestamp;
 
 /// One key for each purpose, so that a hash made for one can never be taken for another.
@@ -17,6 +18,7 @@ pub struct TenantHasher {
     repeat: hmac::Key,
     subject: hmac::Key,
     derived: hmac::Key,
+    analytic: hmac::Key,
 }
 
 impl fmt::Debug for TenantHasher {
@@ -41,6 +43,7 @@ impl TenantHasher {
             repeat: key("repeat key"),
             subject: key("subject"),
             derived: key("derived event"),
+            analytic: key("analytic event"),
         }
     }
 
@@ -81,6 +84,18 @@ impl TenantHasher {
         let mut half = [0; 16];
         half.copy_from_slice(&hash[..16]);
         EventId::from_uuid(uuid_v8(half))
+    }
+
+    /// The id of an analytic event that is told from `source`, an event or a delivery: the same every time. `attempt`
+    /// is as in [`Step::place`].
+    pub fn analytic_event(&self, source: &[u8; 16], step: Step, attempt: u8, at: Timestamp) -> AnalyticId {
+        let mut context = hmac::Context::with_key(&self.analytic);
+        context.update(source);
+        context.update(&[step.place(attempt)]);
+        let hash = bytes(context.sign());
+        let mut short = [0; 8];
+        short.copy_from_slice(&hash[..8]);
+        AnalyticId::told(at, step.place(attempt), short)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::audit::{Action, By};
 use sealpost_core::delivery::CancelReason;
 use sealpost_core::event_type::{EventType, EventTypeName, built_in};
@@ -230,6 +231,17 @@ pub(crate) async fn every_change_leaves_one_entry_and_a_refused_one_leaves_none<
     let quota = OwnQuota { webhooks: NonZeroU32::new(7), ..OwnQuota::default() };
     step!(ChangeQuota, true, store.change_quota(tenant, quota, by(Action::ChangeQuota)).await.unwrap());
     step!(ChangeQuota, false, store.change_quota(no, quota, by(Action::ChangeQuota)).await.unwrap());
+    let full = LogLevel::Full;
+    step!(
+        ChangeAnalytics,
+        true,
+        store.change_log_level(tenant, full, by(Action::ChangeAnalytics)).await.unwrap()
+    );
+    step!(
+        ChangeAnalytics,
+        false,
+        store.change_log_level(no, full, by(Action::ChangeAnalytics)).await.unwrap()
+    );
     step!(DeleteTenant, true, store.delete_tenant(tenant, by(Action::DeleteTenant)).await.unwrap());
     step!(DeleteTenant, false, store.delete_tenant(tenant, by(Action::DeleteTenant)).await.unwrap());
 
@@ -248,7 +260,7 @@ pub(crate) async fn every_change_leaves_one_entry_and_a_refused_one_leaves_none<
     let expected =
         ["create tenant", "create operator", "delete operator", "rotate token keys", "rotate master key"];
     assert_eq!(whats, expected);
-    assert_eq!(seen.len(), 20, "{seen:?}");
+    assert_eq!(seen.len(), 21, "{seen:?}");
 }
 
 pub(crate) async fn an_entry_shows_what_a_change_changed<B: Backend>(world: World<B>) {

@@ -3,6 +3,7 @@
 //! A backend implements [`Backend`] and says `conformance!(itsType)` in a test file; each case runs on an empty
 //! store of its own. Time and ids are made here, so a case is the same every run.
 
+pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod history;
 pub(crate) mod inbox;
@@ -59,6 +60,17 @@ macro_rules! conformance {
                 an_entry_shows_what_a_change_changed,
                 no_secret_stands_in_the_audit_log,
                 entries_are_listed_by_tenant_newest_first,
+            ],
+            analytics: [
+                a_tenants_log_level_is_replaced_and_read_back,
+                recorded_calls_read_back_newest_first,
+                recorded_calls_go_in_their_time,
+                an_event_and_its_deliveries_tell_their_steps,
+                every_step_is_told_once_and_pages_have_no_gaps_or_repeats,
+                pages_hold_together_where_sources_are_read_in_steps,
+                analytic_events_are_filtered,
+                another_tenants_analytic_events_are_not_told,
+                what_is_forgotten_is_told_no_more,
             ],
             inbox: [
                 what_was_accepted_reads_back_after_opening_again,

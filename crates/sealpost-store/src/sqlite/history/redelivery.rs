@@ -41,8 +41,8 @@ pub(in crate::sqlite) fn insert(
     let inserted = conn
         .prepare_cached(
             "INSERT INTO delivery (seq, id, event, webhook, lane, lane_epoch, created_at, state, attempt, fence, \
-                                   due, job)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, ?7, ?8)
+                                   due, job, tenant)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, ?7, ?8, (SELECT tenant FROM webhook WHERE no = ?4))
              ON CONFLICT (job, event) WHERE job IS NOT NULL DO NOTHING",
         )?
         .execute((

@@ -144,7 +144,7 @@ fn insert_delivery(
     };
     conn.prepare_cached(
         "INSERT INTO delivery (seq, id, event, webhook, lane, lane_epoch, created_at, state, reason, attempt, fence, \
-         due, claimer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12)",
+         due, claimer, tenant) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12, ?13)",
     )?
     .execute((
         no.0,
@@ -159,6 +159,7 @@ fn insert_delivery(
         i64::from(claim),
         due,
         claim.then_some(ctx.incarnation),
+        request.tenant.0,
     ))?;
     ctx.tally.delivery_writes += 1;
     Ok(claim.then_some(ClaimTicket {

@@ -29,8 +29,8 @@ pub(super) fn settle(
     let attempt = &settlement.attempt;
     if ticket.attempt > 1 || attempt.error.is_some() || excerpt.is_some() {
         conn.prepare_cached(
-            "INSERT INTO attempt (delivery, number, started, took, outcome, http, error, salt, excerpt) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO attempt (delivery, number, started, took, outcome, http, error, salt, excerpt, tenant) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT tenant FROM webhook WHERE no = ?10))",
         )?
         .execute((
             ticket.delivery.0,
@@ -42,6 +42,7 @@ pub(super) fn settle(
             &attempt.error,
             excerpt.map(|excerpt| &excerpt.salt),
             excerpt.map(|excerpt| &excerpt.sealed),
+            held.webhook.0,
         ))?;
     }
     let health = match state {

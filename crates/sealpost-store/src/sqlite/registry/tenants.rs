@@ -1,10 +1,12 @@
-//! Deleting a tenant: one transaction after which nothing of it can be called, changed or accepted.
+//! Changing a tenant's own rules, and deleting it: one transaction after which nothing of it can be called, changed or
+//! accepted.
 //!
 //! Its webhooks are buried as each would be by itself, so their pending deliveries end as cancelled. Events and
 //! deliveries stay for their time; whoever wants the payloads gone erases them besides.
 
 use rusqlite::Connection;
 
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::audit::By;
 use sealpost_core::id::TenantNo;
 use sealpost_core::quota::OwnQuota;
@@ -28,21 +30,40 @@ impl SqliteStore {
         quota: OwnQuota,
         by: By,
     ) -> Result<Option<Tenant>, StoreError> {
-        let write = move |conn: &Connection, ctx: &mut WriterCtx| {
-            let mut statement = conn.prepare_cached(&format!(
-                "SELECT {} FROM tenant WHERE no = ?1 AND deleted_at IS NULL",
-                rows::TENANT_COLUMNS
-            ))?;
-            let found = statement.query_and_then([tenant.0], rows::tenant)?.next().transpose()?;
-            let Some(before) = found else { return Ok(None) };
-            conn.prepare_cached("UPDATE tenant SET quota = ?2 WHERE no = ?1")?
-                .execute((tenant.0, rows::to_json(&quota)?))?;
-            raise_version(conn, ctx, tenant)?;
-            let after = Tenant { quota, ..before.clone() };
-            let change = Change::between(&audit::tenant(&before), &audit::tenant(&after));
-            log::insert(conn, tenant, &by, &after.id.to_string(), &change)?;
-            Ok(Some(after))
-        };
+        self.update_tenant(tenant, move |before| Tenant { quota, ..before }, by).await
+    }
+
+    pub(super) async fn update_log_level(
+        &self,
+        tenant: TenantNo,
+        log_level: LogLevel,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError> {
+        self.update_tenant(tenant, move |before| Tenant { log_level, ..before }, by).await
+    }
+
+    async fn update_tenant(
+        &self,
+        tenant: TenantNo,
+        changed: impl Fn(Tenant) -> Tenant + Send + 'static,
+        by: By,
+    ) -> Result<Option<Tenant>, StoreError> {
+        let write =
+            move |conn: &Connection, ctx: &mut WriterCtx| {
+                let mut statement = conn.prepare_cached(&format!(
+                    "SELECT {} FROM tenant WHERE no = ?1 AND deleted_at IS NULL",
+                    rows::TENANT_COLUMNS
+                ))?;
+                let found = statement.query_and_then([tenant.0], rows::tenant)?.next().transpose()?;
+                let Some(before) = found else { return Ok(None) };
+                let after = changed(before.clone());
+                conn.prepare_cached("UPDATE tenant SET quota = ?2, log_level = ?3 WHERE no = ?1")?
+                    .execute((tenant.0, rows::to_json(&after.quota)?, after.log_level.number()))?;
+                raise_version(conn, ctx, tenant)?;
+                let change = Change::between(&audit::tenant(&before), &audit::tenant(&after));
+                log::insert(conn, tenant, &by, &after.id.to_string(), &change)?;
+                Ok(Some(after))
+            };
         self.writer.run(Kind::Registry, Cost::rows(2), write).await
     }
 
