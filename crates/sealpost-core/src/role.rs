@@ -56,13 +56,15 @@ pub enum Permission {
     ManageDomain,
     /// Read the audit log.
     ReadAudit,
+    /// Read analytic events.
+    ReadAnalytics,
     /// Tenants, their clients, metrics: an operator's credential, which no role is.
     Operate,
 }
 
 impl Permission {
     /// Those that a role can have.
-    pub const OF_ROLES: [Permission; 13] = [
+    pub const OF_ROLES: [Permission; 14] = [
         Permission::ManageWebhooks,
         Permission::ReadWebhooks,
         Permission::Publish,
@@ -76,6 +78,7 @@ impl Permission {
         Permission::ManageKeys,
         Permission::ManageDomain,
         Permission::ReadAudit,
+        Permission::ReadAnalytics,
     ];
 
     /// As management answers name it.
@@ -95,6 +98,7 @@ impl Permission {
             Permission::ManageKeys => "keys:manage",
             Permission::ManageDomain => "domain:manage",
             Permission::ReadAudit => "audit:read",
+            Permission::ReadAnalytics => "analytics:read",
             Permission::Operate => "operate",
         }
     }
@@ -116,6 +120,7 @@ impl Permission {
             Permission::ManageKeys => &[Admin],
             Permission::ManageDomain => &[Admin, Issuer, ManagedIssuer, Verifier, DtsProvider],
             Permission::ReadAudit => &[Admin, Auditor],
+            Permission::ReadAnalytics => &[Admin, Auditor],
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Config {
     pub defaults: ServerDefaults,
     /// Limits of tenants that have none of their own.
     pub quota: Quota,
+    /// How long analytic events are kept; `None`: there are none.
+    pub analytics_retention: Option<Duration>,
     /// How long a next signing key is published before it may sign.
     pub publish_ahead: Duration,
     /// How long a signing key signs before it is rotated by itself.

@@ -4,6 +4,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::problem::Problem;
 
@@ -27,6 +28,15 @@ pub(super) fn created(location: &str, body: &impl Serialize) -> Result<Response,
     let location = HeaderValue::from_str(location).map_err(|_| Problem::Internal)?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
+}
+
+/// What a call tells its analytic event about its success.
+#[derive(Clone, Debug)]
+pub(super) struct Told(pub(super) Value);
+
+pub(super) fn telling(mut response: Response, data: Value) -> Response {
+    response.extensions_mut().insert(Told(data));
+    response
 }
 
 pub(super) fn no_content() -> Response {

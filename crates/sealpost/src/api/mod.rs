@@ -20,6 +20,7 @@ pub mod openapi;
 mod operations;
 mod problem;
 mod query;
+mod recording;
 mod route;
 mod routes;
 mod truvera;
@@ -39,15 +40,20 @@ use futures_util::FutureExt as _;
 use sealpost_store::inbox::AcceptedEvent;
 
 use crate::app::App;
+use axum::body::Body;
+use axum::http::HeaderMap;
 use budget::BodyBudget;
 use call::Call;
 use face::Face;
 use problem::Problem;
+use query::Query;
+use recording::Recording;
 use route::{Method, Route, Takes};
 use routes::ROUTES;
 
 const WEBHOOKS: &str = "/v1/webhooks";
 const DOMAIN: &str = "/v1/config/domain";
+const ANALYTICS: [&str; 2] = ["/v1/events", "/v1/analytics"];
 /// Older MATTR clients call `/core/v1/webhooks...`; it is the same resource.
 const BASES: [&str; 2] = ["", "/core"];
 
@@ -102,7 +108,8 @@ pub fn metrics_router(state: ApiState) -> Router {
 }
 
 fn bases(path: &str) -> &'static [&'static str] {
-    if path.starts_with(WEBHOOKS) || path.starts_with(DOMAIN) { &BASES } else { &BASES[..1] }
+    let mattr = [WEBHOOKS, DOMAIN].iter().chain(&ANALYTICS).any(|below| path.starts_with(below));
+    if mattr { &BASES } else { &BASES[..1] }
 }
 
 fn methods(base: &'static str, face: Face, routes: &[&'static Route]) -> MethodRouter<ApiState> {
@@ -142,19 +149,19 @@ async fn answer(
     {
         return Err(Problem::TooFast(wait));
     }
-    let params = params.map_err(|_| Problem::Refused("the path is not UTF-8".into()))?;
-    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let query = query::Query::parse(head.uri.query().unwrap_or_default(), route.query)?;
+    let params: Result<Vec<_>, _> = match &params {
+        Ok(params) => Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),
+        Err(_) => Err(Problem::Refused("the path is not UTF-8".into())),
+    };
+    let query = Query::parse(head.uri.query().unwrap_or_default(), route.query);
+    let asked = || {
+        let ids = params.as_ref().ok().and_then(|params| params.first());
+        recording::asked(route.records, ids.map(|(_, id)| id.as_str()), query.as_ref().ok())
+    };
+    let recording = Recording::begin(&state.app, route.records, &by, asked).await?;
     let credentialed = by != auth::Admitted::Anybody;
-    let reads = route.method != Method::Get;
-    if reads {
-        body::not_encoded(&head.headers)?;
-    }
-    let mut call = Call::new(state, base, host, by, params, query, head.headers, body);
-    if reads && matches!(route.takes, Takes::Nothing) {
-        call.no_body().await?;
-    }
-    let work = (route.handler)(call);
+    let call = judged(state, base, route, host, by, params, query, head.headers, body).await;
+    let work = carried_out(route, call, recording);
     let answered = match route.takes {
         // Publishing begins a task itself where it must not stop; before that, it may.
         Takes::Events => AssertUnwindSafe(work).catch_unwind().await.ok(),
@@ -171,4 +178,45 @@ async fn answer(
         answer::not_to_be_stored(&mut response);
     }
     Ok(response)
+}
+
+/// The call as its handler gets it, if it is one.
+#[expect(clippy::too_many_arguments, reason = "a call is made in one place")]
+async fn judged(
+    state: ApiState,
+    base: &'static str,
+    route: &'static Route,
+    host: auth::Host,
+    by: auth::Admitted,
+    params: Result<Vec<(String, String)>, Problem>,
+    query: Result<Query, Problem>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Call, Problem> {
+    let (params, query) = (params?, query?);
+    let reads = route.method != Method::Get;
+    if reads {
+        body::not_encoded(&headers)?;
+    }
+    let mut call = Call::new(state, base, host, by, params, query, headers, body);
+    if reads && matches!(route.takes, Takes::Nothing) {
+        call.no_body().await?;
+    }
+    Ok(call)
+}
+
+/// How it ends is recorded where it ends: whoever asked may have hung up by then.
+async fn carried_out(
+    route: &'static Route,
+    call: Result<Call, Problem>,
+    recording: Option<Recording>,
+) -> Result<Response, Problem> {
+    let answered = match call {
+        Ok(call) => (route.handler)(call).await,
+        Err(problem) => Err(problem),
+    };
+    if let Some(recording) = recording {
+        recording.end(&answered);
+    }
+    answered
 }

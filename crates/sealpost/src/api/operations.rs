@@ -49,6 +49,12 @@ pub(super) async fn metrics_text(state: &ApiState) -> Result<Response, Problem> 
         ("events_accepted_total", "counter", "Events that were new and stored.", accepted),
         ("store_accepts_total", "counter", "Accepting requests that were stored.", stats.accepts),
         (
+            "analytics_dropped_total",
+            "counter",
+            "Analytic events of calls that were not kept, because the store was held up.",
+            app.recorded.dropped(),
+        ),
+        (
             "deliveries_in_flight",
             "gauge",
             "Requests being made to receivers now.",

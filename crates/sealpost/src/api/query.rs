@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use sealpost_core::limits::{PAGE_DEFAULT, PAGE_MAX};
+use sealpost_core::limits::{FILTER_VALUES_MAX, PAGE_DEFAULT, PAGE_MAX};
 use sealpost_store::page::PageRequest;
 
 use super::cursor;
 use super::problem::{Location, Problem};
-use super::route::Param;
+use super::route::{Param, ParamKind};
 
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -15,10 +15,13 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     pub(super) fn parse(raw: &str, known: &[Param]) -> Result<Self, Problem> {
         let mut pairs: Vec<(String, String)> = Vec::new();
+        let repeats = |name: &str| {
+            known.iter().any(|param| param.name == name && matches!(param.kind, ParamKind::List))
+        };
         for (name, value) in url::form_urlencoded::parse(raw.as_bytes()) {
             let msg = if !known.iter().any(|param| param.name == name) {
                 "Unknown field"
-            } else if pairs.iter().any(|(earlier, _)| *earlier == name) {
+            } else if !repeats(&name) && pairs.iter().any(|(earlier, _)| *earlier == name) {
                 "Duplicate field"
             } else {
                 pairs.push((name.into_owned(), value.into_owned()));
@@ -51,6 +54,26 @@ impl Query {
         self.read(name, |text| text.parse().map_err(|error: T::Err| error.to_string()))
     }
 
+    /// Values separated by commas, repeated, or both; `None` if the parameter is not there.
+    pub(super) fn list<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<Vec<T>>, Problem> {
+        let refused = |msg: &str, text: &str| Problem::invalid(Location::Query, name, msg, Some(text.into()));
+        let mut values: Option<Vec<T>> = None;
+        for (_, text) in self.0.iter().filter(|(known, _)| known == name) {
+            for one in text.split(',').map(str::trim) {
+                let values = values.get_or_insert_default();
+                if values.len() == FILTER_VALUES_MAX {
+                    return Err(refused(&format!("must be at most {FILTER_VALUES_MAX} values"), one));
+                }
+                values.push(read(one).map_err(|msg| refused(&msg, one))?);
+            }
+        }
+        Ok(values)
+    }
+
     pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         let flag = self.read(name, |text| match text {
             "true" => Ok(true),
@@ -74,7 +97,13 @@ impl Query {
 
     /// `limit` and `cursor` of the lists that are ordered by time and id.
     pub(super) fn page<Id: FromStr>(&self) -> Result<PageRequest<Id>, Problem> {
-        let after = self.read("cursor", |text| cursor::decode(text).ok_or_else(|| "Invalid value".into()))?;
+        self.page_by(cursor::CREATED_AT)
+    }
+
+    /// `time`: what the cursor calls the time.
+    pub(super) fn page_by<Id: FromStr>(&self, time: &str) -> Result<PageRequest<Id>, Problem> {
+        let read = |text: &str| cursor::decode(time, text).ok_or_else(|| "Invalid value".into());
+        let after = self.read("cursor", read)?;
         Ok(PageRequest { limit: self.limit()?, after })
     }
 }

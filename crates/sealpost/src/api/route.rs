@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
+use sealpost_core::analytics::Operation;
 use sealpost_core::role::{Permission, Role, Roles};
 
 use super::call::Call;
@@ -71,6 +72,8 @@ pub(super) enum ParamKind {
     Text,
     Time,
     Uuid,
+    /// Several values, separated by commas or repeated.
+    List,
     OneOf(&'static [&'static str]),
 }
 
@@ -111,6 +114,8 @@ pub(super) struct Route {
     pub(super) gives: &'static [Gives],
     /// Refusals besides those that follow from the rest of the row.
     pub(super) fails: &'static [u16],
+    /// What its analytic events are called, if it has any.
+    pub(super) records: Option<Operation>,
     pub(super) handler: Handler,
 }
 
@@ -134,6 +139,7 @@ impl Route {
             takes: Takes::Nothing,
             gives: &[],
             fails: &[],
+            records: None,
             handler,
         }
     }
@@ -156,6 +162,10 @@ impl Route {
 
     pub(super) const fn fails(self, fails: &'static [u16]) -> Self {
         Self { fails, ..self }
+    }
+
+    pub(super) const fn records(self, operation: Operation) -> Self {
+        Self { records: Some(operation), ..self }
     }
 
     /// One of the roles is enough.

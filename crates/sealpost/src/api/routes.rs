@@ -1,15 +1,19 @@
 //! Every route of the service on one page: what is called how, by whom, with what, and what comes back.
 //!
-//! Everything below `/v1/webhooks` and `/v1/config/domain` is also served below `/core`.
+//! Everything below `/v1/webhooks`, `/v1/config/domain`, `/v1/events` and `/v1/analytics` is also served below `/core`.
 
+use sealpost_core::analytics::Operation::{
+    DomainCreate, DomainDelete, DomainRetrieve, DomainUpdate, DomainVerify, WebhookCreate, WebhookDelete,
+    WebhookRetrieve, WebhookRetrieveList, WebhookUpdate,
+};
 use sealpost_core::role::Permission::{
-    Erase, ManageDomain, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadAudit,
-    ReadDeliveries, ReadEventTypes, ReadSecrets, RepairDeliveries,
+    Erase, ManageDomain, ManageEventTypes, ManageWebhooks, Operate, Public, Publish, ReadAnalytics,
+    ReadAudit, ReadDeliveries, ReadEventTypes, ReadSecrets, RepairDeliveries,
 };
 use sealpost_core::role::Role;
 
 use super::management::{clients, tenants};
-use super::mattr::{domain, jwks, webhooks};
+use super::mattr::{analytics, domain, jwks, webhooks};
 use super::native::{audit, deliveries, erasures, event_types, events, publish, secrets, settings, tokens};
 use super::route::Method::{Delete, Get, Patch, Post, Put};
 use super::route::Takes::{Events, Json, Optional, Token};
@@ -39,38 +43,60 @@ const INCLUDE: Param =
     param("include", ParamKind::OneOf(&["payload"]), "Adds the payload (`admin`, `subscriber`)");
 const DRY_RUN: Param = param("dryRun", ParamKind::OneOf(&["true", "false"]), "Only counts");
 const PAGE: &[Param] = &[LIMIT, CURSOR];
+const ANALYTICS: &[Param] = &[
+    LIMIT,
+    CURSOR,
+    param("ids", ParamKind::List, "With one of these ids"),
+    param("requestIds", ParamKind::List, "Of one of these requests"),
+    param("categories", ParamKind::List, "Of one of these categories, or one of `types`"),
+    param("types", ParamKind::List, "Of one of these types, or one of `categories`"),
+    param("dateFrom", ParamKind::Time, "Not before this time"),
+    param("dateTo", ParamKind::Time, "Not after this time"),
+    param(
+        "managementUserIds",
+        ParamKind::List,
+        "By one of these users: `none` without one, `*` with any; nobody calls here as one",
+    ),
+    param("clientIds", ParamKind::List, "By one of these clients: `none` without one, `*` with any"),
+];
 const COUNTED: &[Param] = &[
     param("offset", ParamKind::Offset, "Objects to leave out at the beginning"),
     param("limit", ParamKind::ShortLimit, "Objects at most"),
 ];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 54] = [
+pub(super) static ROUTES: [Route; 58] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
-        .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]),
+        .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]).records(WebhookCreate),
     Route::new(Get, "/v1/webhooks", ManageWebhooks, "listWebhooks", "List webhooks, newest first", |c| Box::pin(webhooks::list(c)))
-        .query(PAGE).gives(&[gives(200, "WebhookList", "One page")]),
+        .query(PAGE).gives(&[gives(200, "WebhookList", "One page")]).records(WebhookRetrieveList),
     Route::new(Get, "/v1/webhooks/jwks", Public, "getWebhookJwks", "The keys that sign deliveries", |c| Box::pin(jwks::get(c)))
         .gives(&[gives(200, "Jwks", "Signing key, next one and retired ones")]).fails(&[404, 503]),
     Route::new(Get, "/v1/webhooks/{id}", ManageWebhooks, "getWebhook", "Get a webhook", |c| Box::pin(webhooks::get(c)))
-        .gives(&[gives(200, "Webhook", "Found")]),
+        .gives(&[gives(200, "Webhook", "Found")]).records(WebhookRetrieve),
     Route::new(Put, "/v1/webhooks/{id}", ManageWebhooks, "updateWebhook", "Replace a webhook", |c| Box::pin(webhooks::replace(c)))
-        .takes(Json("WebhookReplacement")).gives(&[gives(200, "Webhook", "Replaced")]),
+        .takes(Json("WebhookReplacement")).gives(&[gives(200, "Webhook", "Replaced")]).records(WebhookUpdate),
     Route::new(Delete, "/v1/webhooks/{id}", ManageWebhooks, "deleteWebhook", "Delete a webhook", |c| Box::pin(webhooks::delete(c)))
-        .gives(EMPTY),
+        .gives(EMPTY).records(WebhookDelete),
     Route::new(Post, "/v1/config/domain", ManageDomain, "createCustomDomain", "Configure the custom domain", |c| Box::pin(domain::create(c)))
-        .takes(Json("CustomDomainInput")).gives(&[gives(201, "CustomDomain", "Configured, and not verified yet")]),
+        .takes(Json("CustomDomainInput")).gives(&[gives(201, "CustomDomain", "Configured, and not verified yet")]).records(DomainCreate),
     Route::new(Get, "/v1/config/domain", ManageDomain, "getCustomDomain", "Get the custom domain", |c| Box::pin(domain::get(c)))
-        .gives(&[gives(200, "CustomDomain", "Found")]),
+        .gives(&[gives(200, "CustomDomain", "Found")]).records(DomainRetrieve),
     Route::new(Put, "/v1/config/domain", ManageDomain, "updateCustomDomain", "Replace the custom domain; another domain must be verified again", |c| Box::pin(domain::replace(c)))
-        .takes(Json("CustomDomainInput")).gives(&[gives(200, "CustomDomain", "Replaced")]),
+        .takes(Json("CustomDomainInput")).gives(&[gives(200, "CustomDomain", "Replaced")]).records(DomainUpdate),
     Route::new(Delete, "/v1/config/domain", ManageDomain, "deleteCustomDomain", "Delete the custom domain", |c| Box::pin(domain::delete(c)))
-        .gives(EMPTY),
+        .gives(EMPTY).records(DomainDelete),
     Route::new(Post, "/v1/config/domain/verify", ManageDomain, "verifyCustomDomain", "Look for the verification token in the TXT records of the custom domain", |c| Box::pin(domain::verify(c)))
-        .gives(EMPTY),
+        .gives(EMPTY).records(DomainVerify),
     Route::new(Put, "/v1/config/domain/verify", ManageDomain, "verifyCustomDomainByPut", "The same as `POST`, for older MATTR clients", |c| Box::pin(domain::verify(c)))
-        .gives(EMPTY),
+        .gives(EMPTY).records(DomainVerify),
+    Route::new(Get, "/v1/events", ReadAnalytics, "listAnalyticEvents", "List analytic events, newest first", |c| Box::pin(analytics::list(c)))
+        .query(ANALYTICS).gives(&[gives(200, "AnalyticEventList", "One page")]),
+    Route::new(Get, "/v1/analytics/events", ReadAnalytics, "listAnalyticEventsByOlderPath", "The same as `GET /v1/events`, for older MATTR clients", |c| Box::pin(analytics::list(c)))
+        .query(ANALYTICS).gives(&[gives(200, "AnalyticEventList", "One page")]),
+    Route::new(Get, "/v1/analytics/event-types", ReadAnalytics, "listAnalyticEventTypes", "List what analytic events there are", |c| Box::pin(analytics::types(c)))
+        .gives(&[gives(200, "AnalyticEventTypes", "All of them")]),
 
     // Truvera's own. Each of them shows the token, so whoever may read secrets may call them.
     Route::new(Post, "/webhooks", ReadSecrets, "createTruveraWebhook", "Register a webhook", |c| Box::pin(truvera::webhooks::create(c)))
@@ -146,6 +172,8 @@ pub(super) static ROUTES: [Route; 54] = [
         .gives(&[gives(200, "Tenant", "Found")]),
     Route::new(Put, "/v1/tenants/{id}/limits", Operate, "putTenantLimits", "Replace the tenant's own limits", |c| Box::pin(tenants::put_limits(c)))
         .takes(Json("TenantLimits")).gives(&[gives(200, "TenantLimits", "In force; what is absent follows the installation's")]),
+    Route::new(Put, "/v1/tenants/{id}/analytics", Operate, "putTenantAnalytics", "Set how much the tenant's analytic events tell", |c| Box::pin(tenants::put_analytics(c)))
+        .takes(Json("AnalyticsInput")).gives(&[gives(200, "AnalyticsInput", "In force for what happens from now on")]),
     Route::new(Delete, "/v1/tenants/{id}", Operate, "deleteTenant", "Delete a tenant, its webhooks, clients and payloads", |c| Box::pin(tenants::delete(c)))
         .gives(EMPTY),
     Route::new(Get, "/v1/tenants/{id}/clients", Operate, "listClients", "List the clients of a tenant", |c| Box::pin(clients::list(c)))

@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::id::{ClientId, EventId, OperatorId, TenantNo, WebhookId, WebhookName};
 use sealpost_core::key_ring::{KeyRing, KeyState};
 use sealpost_core::quota::OwnQuota;
@@ -44,6 +45,10 @@ pub enum AdminCall {
         tenant: String,
         /// What stays as it is, is not there.
         change: QuotaChange,
+    },
+    TenantAnalytics {
+        tenant: String,
+        level: LogLevel,
     },
     TenantDelete {
         tenant: String,
@@ -154,6 +159,8 @@ pub struct TenantView {
     pub retention: RetentionView,
     #[serde(default)]
     pub limits: OwnQuota,
+    #[serde(default)]
+    pub log_level: LogLevel,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -276,6 +283,12 @@ impl App {
             AdminCall::TenantLimits { tenant, change } => {
                 let found = self.named_tenant(&tenant).await?;
                 let changed = self.change_quota(found.no, change.of(found.quota), who).await?;
+                let changed =
+                    changed.ok_or(AdminError::NotFound(format!("there is no tenant `{tenant}`")))?;
+                Ok(AdminAnswer::Tenant(changed.into()))
+            }
+            AdminCall::TenantAnalytics { tenant, level } => {
+                let changed = self.change_log_level(self.named(&tenant).await?, level, who).await?;
                 let changed =
                     changed.ok_or(AdminError::NotFound(format!("there is no tenant `{tenant}`")))?;
                 Ok(AdminAnswer::Tenant(changed.into()))
@@ -483,6 +496,7 @@ impl From<Tenant> for TenantView {
             created_at: tenant.created_at,
             retention: tenant.retention.into(),
             limits: tenant.quota,
+            log_level: tenant.log_level,
         }
     }
 }

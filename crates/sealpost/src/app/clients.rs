@@ -31,6 +31,8 @@ pub struct Caller {
     pub roles: Roles,
     /// The one webhook a subscriber is bound to.
     pub webhook: Option<WebhookId>,
+    /// `None`: the bootstrap key, or a token of somebody else's provider; neither is a client.
+    pub client: Option<ClientId>,
     /// For the audit log: the client's id, or how else it came.
     pub who: String,
 }
@@ -156,15 +158,16 @@ impl App {
 
     pub(super) async fn bootstrap_caller(&self) -> Result<Caller, StoreError> {
         let tenant = self.default_tenant().await?;
-        Ok(Caller { tenant, roles: Role::Admin.into(), webhook: None, who: "bootstrap key".into() })
+        let roles = Role::Admin.into();
+        Ok(Caller { tenant, roles, webhook: None, client: None, who: "bootstrap key".into() })
     }
 
     /// `None`: it has expired.
     pub(super) fn caller(&self, client: Client) -> Option<Caller> {
         let expired = client.expires_at.is_some_and(|at| at <= self.clock.wall());
         let who = format!("client {}", client.id);
-        let Client { tenant, roles, webhook, .. } = client;
-        (!expired).then_some(Caller { tenant, roles, webhook, who })
+        let Client { id, tenant, roles, webhook, .. } = client;
+        (!expired).then_some(Caller { tenant, roles, webhook, client: Some(id), who })
     }
 
     /// A client by its id, remembered like those found by their key.

@@ -2,6 +2,7 @@
 //! them reads HTTP or writes a terminal.
 
 pub mod admin;
+pub mod analytics;
 pub mod clients;
 pub mod deliveries;
 pub mod domains;
@@ -41,6 +42,7 @@ use sealpost_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use analytics::Recorded;
 use domains::VerifiedDomains;
 use lanes::{Caps, Lanes, Work};
 use registry::{Registry, Target, TenantEntry};
@@ -67,6 +69,8 @@ pub struct AppConfig {
     pub bootstrap_api_key: Option<sealpost_core::secret::Secret<String>>,
     /// Of tenants that have no limits of their own.
     pub quota: Quota,
+    /// How long analytic events are kept; `None`: none are recorded or shown.
+    pub analytics_retention: Option<std::time::Duration>,
     /// How long a next key is published before `key rotate` takes it.
     pub publish_ahead: std::time::Duration,
     /// How long a key signs before the next one takes its place by itself; never if absent.
@@ -83,6 +87,7 @@ pub struct App {
     pub config: Arc<AppConfig>,
     pub starts: Arc<StartMarks>,
     pub domains: Arc<VerifiedDomains>,
+    pub recorded: Arc<Recorded>,
     txt: TxtLookup,
     clients: Arc<clients::ClientCache>,
     tokens: Arc<tokens::Tokens>,
@@ -108,6 +113,7 @@ impl App {
             config: Arc::new(config),
             starts: StartMarks::none(),
             domains: Arc::default(),
+            recorded: Arc::default(),
             txt: TxtLookup::default(),
             store,
             clock,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::HeaderName;
 use http::uri::PathAndQuery;
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::event_type::{self, EventType, EventTypeName};
 use sealpost_core::id::{TenantNo, WebhookId, WebhookNo};
 use sealpost_core::key_ring::KeyRing;
@@ -99,6 +100,7 @@ struct State {
     types: HashMap<EventTypeName, Arc<TypeEntry>>,
     keys: Arc<Keys>,
     quota: OwnQuota,
+    log_level: LogLevel,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,11 @@ impl TenantEntry {
         self.state().quota
     }
 
+    /// How much the tenant's analytic events tell.
+    pub fn log_level(&self) -> LogLevel {
+        self.state().log_level
+    }
+
     pub fn event_type(&self, name: &str) -> Option<Arc<TypeEntry>> {
         // The name may come from anywhere; one that cannot be a type is simply not registered.
         let name = EventTypeName::parse(name).ok()?;
@@ -185,6 +192,7 @@ impl State {
             types,
             keys: Arc::new(Keys { ring: KeyRing::default(), version: 0, signing: None }),
             quota: OwnQuota::default(),
+            log_level: LogLevel::default(),
         }
     }
 
@@ -221,6 +229,7 @@ impl State {
             self.keys = Arc::new(Keys { ring, version: delta.version, signing });
         }
         self.quota = delta.quota;
+        self.log_level = delta.log_level;
         self.version = delta.version;
     }
 

@@ -54,7 +54,7 @@ impl Visitor {
 
 impl From<Caller> for Visitor {
     fn from(caller: Caller) -> Self {
-        let Caller { tenant, roles, webhook, who } = caller;
+        let Caller { tenant, roles, webhook, who, .. } = caller;
         let only = roles.has(Role::Subscriber).then(|| webhook.into_iter().collect());
         Self { tenant: Some(tenant), roles, only, who, is_operator: false }
     }

@@ -69,6 +69,9 @@ pub(super) struct ServeArgs {
     /// Bytes of one event's payload [default: 1048576]
     #[arg(long, value_name = "N")]
     limit_payload_bytes: Option<String>,
+    /// How long analytic events are kept, or off [default: 30d]
+    #[arg(long, value_name = "SPAN")]
+    analytics_retention: Option<String>,
     /// How long a next key is published before it may sign [default: 30d]
     #[arg(long, value_name = "SPAN")]
     key_publish_ahead: Option<String>,
@@ -127,6 +130,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         (Name::LimitEvents, args.limit_events_per_second),
         (Name::LimitWebhooks, args.limit_webhooks),
         (Name::LimitPayload, args.limit_payload_bytes),
+        (Name::AnalyticsRetention, args.analytics_retention),
         (Name::KeyPublishAhead, args.key_publish_ahead),
         (Name::KeyRotateEvery, args.key_rotate_every),
         (Name::BaseDomain, args.base_domain),

@@ -1,8 +1,9 @@
-//! `sealpost tenant create|list|get|limits|delete`
+//! `sealpost tenant create|list|get|limits|analytics|delete`
 
 use std::num::NonZeroU32;
 
 use clap::{Args, Subcommand};
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::quota::OwnQuota;
 use sealpost_core::tenant::{Retention, Subdomain};
 use sealpost_core::time::Span;
@@ -74,6 +75,16 @@ enum TenantCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Set how much a tenant's analytic events tell
+    Analytics {
+        /// Its name below the base domain
+        subdomain: String,
+        /// 1: metadata only; 2: without payloads and tokens; 3: full
+        #[arg(long, value_name = "N")]
+        level: LogLevel,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Delete a tenant: its keys stop working, its webhooks stop, its payloads are destroyed
     Delete {
         /// Its name below the base domain, which nobody will get again
@@ -110,6 +121,9 @@ pub(super) async fn run(args: TenantArgs) -> Result<(), Failure> {
             let change = QuotaChange { requests_per_second, events_per_second, webhooks, payload_bytes };
             (AdminCall::TenantLimits { tenant: subdomain, change }, output)
         }
+        TenantCommand::Analytics { subdomain, level, output } => {
+            (AdminCall::TenantAnalytics { tenant: subdomain, level }, output)
+        }
         TenantCommand::Delete { subdomain, yes, output } => {
             let shown = output::safe(&subdomain).into_owned();
             let warning = format!(
@@ -145,9 +159,12 @@ fn table(tenants: &[TenantView]) -> String {
             output::span(kept.payload_after_failed.0),
             output::span(kept.metadata.0),
             limits(&tenant.limits),
+            tenant.log_level.to_string(),
         ]
     });
-    output::table(&["tenant", "name", "id", "created", "delivered", "failed", "metadata", "limits"], rows)
+    let titles =
+        ["tenant", "name", "id", "created", "delivered", "failed", "metadata", "limits", "analytics level"];
+    output::table(&titles, rows)
 }
 
 /// The tenant's own, in few words.

@@ -76,6 +76,7 @@ settings! {
     LimitEvents "LIMIT_EVENTS_PER_SECOND" "limits.events_per_second" "--limit-events-per-second",
     LimitWebhooks "LIMIT_WEBHOOKS" "limits.webhooks" "--limit-webhooks",
     LimitPayload "LIMIT_PAYLOAD_BYTES" "limits.payload_bytes" "--limit-payload-bytes",
+    AnalyticsRetention "ANALYTICS_RETENTION" "analytics.retention" "--analytics-retention",
     MasterKeyFile "MASTER_KEY_FILE" "master_key_file" "--master-key-file",
     KeyPublishAhead "KEY_PUBLISH_AHEAD" "key.publish_ahead" "--key-publish-ahead",
     KeyRotateEvery "KEY_ROTATE_EVERY" "key.rotate_every" "--key-rotate-every",

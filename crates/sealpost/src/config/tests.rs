@@ -69,6 +69,9 @@ fn defaults_are_the_documented_ones() {
                 webhooks: 200000,
                 payload_bytes: 1048576,
             },
+            analytics_retention: Some(
+                2592000s,
+            ),
             publish_ahead: 2592000s,
             rotate_every: None,
             openid: [],
@@ -145,6 +148,8 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_KEY_PUBLISH_AHEAD", "23h")],
             &[("SEALPOST_KEY_ROTATE_EVERY", "12h")],
             &[("SEALPOST_KEY_ROTATE_EVERY", "29d")],
+            &[("SEALPOST_ANALYTICS_RETENTION", "59m")],
+            &[("SEALPOST_ANALYTICS_RETENTION", "never")],
             &[("SEALPOST_LIMIT_REQUESTS_PER_SECOND", "0")],
             &[("SEALPOST_LIMIT_EVENTS_PER_SECOND", "fast")],
             &[("SEALPOST_LIMIT_WEBHOOKS", "off")],
@@ -211,6 +216,8 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_KEY_PUBLISH_AHEAD must be at least 24h and at most 365d.
             SEALPOST_KEY_ROTATE_EVERY must be off, or at least 24h and at most 3650d.
             SEALPOST_KEY_ROTATE_EVERY must not be less than SEALPOST_KEY_PUBLISH_AHEAD: a next key may not sign before that.
+            SEALPOST_ANALYTICS_RETENTION must be at least 1h and at most 3650d, or off.
+            SEALPOST_ANALYTICS_RETENTION must be a span such as 10s, 500ms, 5m, 24h or 7d.
             SEALPOST_LIMIT_REQUESTS_PER_SECOND must be a whole number from 1, or off.
             SEALPOST_LIMIT_EVENTS_PER_SECOND must be a whole number from 1, or off.
             SEALPOST_LIMIT_WEBHOOKS must be a whole number from 1 to 200000.

@@ -37,6 +37,11 @@ const DNS_SERVERS_MAX: usize = 8;
 const PUBLISH_AHEAD_MAX: Duration = Duration::from_secs(365 * 86_400);
 const ROTATE_EVERY_MAX: Duration = Duration::from_secs(3650 * 86_400);
 
+/// As long as a tenant's metadata is kept by default, which the other half of the analytic events is told from.
+const ANALYTICS_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+const ANALYTICS_RETENTION_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(3600)..=Duration::from_secs(3650 * 86_400);
+
 pub(super) struct Reader {
     pub(super) found: BTreeMap<Name, Found>,
     pub(super) errors: Vec<ConfigError>,
@@ -106,6 +111,8 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
         payload_bytes: from.optional(Name::LimitPayload, |text| up_to(text, bound::EVENT_BYTES)),
     };
     let quota = Quota::default().of(own);
+    let analytics_retention =
+        from.read(Name::AnalyticsRetention, Some(ANALYTICS_RETENTION), analytics_retention);
     let publish_ahead = from.read(Name::KeyPublishAhead, PUBLISH_AHEAD, publish_ahead);
     let rotate_every = from.read(Name::KeyRotateEvery, None, rotate_every);
     if rotate_every.is_some_and(|every| every < publish_ahead) {
@@ -189,6 +196,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
         egress,
         defaults,
         quota,
+        analytics_retention,
         publish_ahead,
         rotate_every,
         openid,
@@ -334,6 +342,16 @@ fn rotate_every(text: &str) -> Result<Option<Duration>, String> {
             Ok(every) if (PUBLISH_AHEAD_MIN..=ROTATE_EVERY_MAX).contains(&every) => Ok(Some(every)),
             _ => Err("must be off, or at least 24h and at most 3650d".into()),
         },
+    }
+}
+
+fn analytics_retention(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match span(text)? {
+        kept if ANALYTICS_RETENTION_RANGE.contains(&kept) => Ok(Some(kept)),
+        _ => Err("must be at least 1h and at most 3650d, or off".into()),
     }
 }
 

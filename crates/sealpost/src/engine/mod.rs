@@ -1,10 +1,11 @@
 //! The delivery engine: takes what accepting hands on, claims what waits on disk, sends, and stores what came of it.
 //!
-//! Each delivery is a task of its own that holds its permits; no task waits for another webhook's receiver. Three
-//! loops stand around them: [`claim`] finds work on disk, [`upkeep`] keeps house, and the dispatcher below starts
+//! Each delivery is a task of its own that holds its permits; no task waits for another webhook's receiver. Four
+//! loops stand around them: [`claim`] finds work on disk, [`upkeep`] keeps house, [`analytics`] stores recorded calls, and the dispatcher below starts
 //! sends. Losing any wake-up costs latency only, because
 //! [`upkeep`] looks at every lane on disk again and again.
 
+mod analytics;
 mod claim;
 mod mask;
 mod outcome;
@@ -88,6 +89,7 @@ impl Engine {
         let loops = vec![
             tokio::spawn(dispatch(Arc::clone(&shared), work)),
             tokio::spawn(claim::run(Arc::clone(&shared))),
+            tokio::spawn(analytics::run(Arc::clone(&shared))),
             tokio::spawn(upkeep::run(shared)),
         ];
         Ok((Self { app, close, loops, unsettled }, taken_up))

@@ -14,11 +14,14 @@ const LANES_AGAIN: Duration = Duration::from_secs(10);
 
 /// Between looks at the age of signing keys.
 const KEYS_AGAIN: Duration = Duration::from_secs(3600);
+/// Between looks for recorded calls that are too old.
+const CALLS_AGAIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let app = &shared.app;
     let mut looked = app.clock.boot();
     let mut keys_looked: Option<Duration> = None;
+    let mut calls_again = Duration::ZERO;
     while !shared.is_closing() {
         if app.clock.boot().saturating_sub(looked) >= LANES_AGAIN {
             looked = app.clock.boot();
@@ -49,6 +52,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 tracing::error!(%error, "housekeeping failed");
                 0
             }
+        };
+        let rows = match app.clock.boot() >= calls_again {
+            false => rows,
+            true => match app.forget_calls().await {
+                Ok(0) => {
+                    calls_again = app.clock.boot() + CALLS_AGAIN;
+                    rows
+                }
+                Ok(forgotten) => rows + forgotten,
+                Err(error) => {
+                    tracing::error!(%error, "old analytic events were not dropped");
+                    rows
+                }
+            },
         };
         shared.pause(if rows > 0 { BREATH } else { REST }).await;
     }

@@ -86,6 +86,7 @@ pub fn app_config(config: &Config, public_url: String) -> AppConfig {
         publish_ahead: config.publish_ahead,
         rotate_every: config.rotate_every,
         quota: config.quota,
+        analytics_retention: config.analytics_retention,
     }
 }
 
@@ -219,7 +220,13 @@ impl Server {
             }
         };
         let (answered, drained, _) = tokio::join!(self.http.stop(limit), self.engine.drain(limit), metrics);
-        match tokio::time::timeout(CLOSE, self.app.store.close()).await {
+        let close = async {
+            if let Err(error) = self.app.store_recorded().await {
+                tracing::warn!(%error, "the last analytic events were not stored");
+            }
+            self.app.store.close().await
+        };
+        match tokio::time::timeout(CLOSE, close).await {
             Ok(closed) => closed?,
             // Everything answered is on disk; only the last checkpoint was not made, and the next start makes it.
             Err(_) => tracing::warn!("the store did not finish its checkpoint in time"),

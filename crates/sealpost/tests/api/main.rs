@@ -3,6 +3,7 @@
 //! Every answer of every test is held against the OpenAPI document: its status must be listed for the call, its body
 //! must have exactly the members of the schema.
 
+mod analytics;
 mod audit;
 mod bodies;
 mod deliveries;

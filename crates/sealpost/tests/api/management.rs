@@ -104,7 +104,14 @@ async fn a_client_has_the_roles_it_was_given_until_it_is_deleted() {
     assert_eq!(made.json()["roles"], json!(["publisher", "auditor"]));
     assert_eq!(
         made.json()["permissions"],
-        json!(["webhooks:read", "events:publish", "deliveries:read", "event-types:read", "audit:read"])
+        json!([
+            "webhooks:read",
+            "events:publish",
+            "deliveries:read",
+            "event-types:read",
+            "audit:read",
+            "analytics:read"
+        ])
     );
     let secret = made.text_of("clientSecret");
     let status = async |method: &str, path: &str| world.call(call(method, path).by(&secret)).await.status;

@@ -70,6 +70,12 @@ impl World {
         Self::begin(tempfile::tempdir().unwrap(), 0, TxtLookup::default(), config, clock()).await
     }
 
+    /// An installation that keeps analytic events this long.
+    pub(crate) async fn analytics(retention: Option<Duration>) -> Self {
+        let config = AppConfig { analytics_retention: retention, ..config(None) };
+        Self::begin(tempfile::tempdir().unwrap(), 0, TxtLookup::default(), config, clock()).await
+    }
+
     pub(crate) async fn with_txt(base_domain: Option<&str>, disk_reserve_bytes: u64, txt: TxtLookup) -> Self {
         Self::begin(tempfile::tempdir().unwrap(), disk_reserve_bytes, txt, config(base_domain), clock()).await
     }
@@ -202,12 +208,24 @@ impl World {
         excerpt: Option<&[u8]>,
         state: State,
     ) {
+        self.settle_at(START.parse().unwrap(), outcome, status, excerpt, state).await;
+    }
+
+    /// The same after an attempt that began then.
+    pub(crate) async fn settle_at(
+        &mut self,
+        started_at: Timestamp,
+        outcome: Outcome,
+        status: Option<u16>,
+        excerpt: Option<&[u8]>,
+        state: State,
+    ) {
         let Some(Work::Begin(ready, _permit)) = self.claimed.recv().await else {
             panic!("nothing is to be sent")
         };
         let attempt = AttemptRecord {
             number: ready.ticket.attempt,
-            started_at: START.parse::<Timestamp>().unwrap(),
+            started_at,
             took_ms: 12,
             outcome,
             http_status: status,
@@ -231,6 +249,7 @@ fn config(base_domain: Option<&str>) -> AppConfig {
         base_domain: base_domain.map(Into::into),
         bootstrap_api_key: None,
         quota: Quota::default(),
+        analytics_retention: Some(Duration::from_secs(30 * 86_400)),
         publish_ahead: Duration::from_secs(30 * 86_400),
         rotate_every: None,
     }
@@ -423,7 +442,9 @@ fn as_documented(method: &Method, target: &str, answer: &Answer) {
 
 /// Whether a path is served below `/core` too.
 pub(crate) fn has_core(path: &str) -> bool {
-    ["/v1/webhooks", "/v1/config/domain"].iter().any(|base| path.starts_with(base))
+    ["/v1/webhooks", "/v1/config/domain", "/v1/events", "/v1/analytics"]
+        .iter()
+        .any(|base| path.starts_with(base))
 }
 
 /// Whether a path is on Truvera's face.

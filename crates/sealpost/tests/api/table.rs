@@ -18,7 +18,7 @@ fn operations() -> Vec<(String, String, Vec<String>, Value)> {
             all.push((method.to_uppercase(), path, roles, operation.clone()));
         }
     }
-    assert_eq!(all.len(), 54);
+    assert_eq!(all.len(), 58);
     all
 }
 
@@ -205,7 +205,7 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         ("PATCH", "/v1/config/domain"),
         ("GET", "/core/v1/config/domain/verify"),
         ("POST", "/v1/config/domain/invalidate"),
-        ("GET", "/v1/events"),
+        ("POST", "/v1/events"),
         ("POST", "/v1/webhooks/x/token/rotate"),
         ("GET", "/v2/webhooks"),
         ("PATCH", "/v1/webhooks"),
@@ -235,7 +235,7 @@ async fn what_is_no_route_is_404_and_a_wrong_method_405() {
         PATCH /v1/config/domain: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, GET, HEAD, PUT, DELETE
         GET /core/v1/config/domain/verify: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, PUT
         POST /v1/config/domain/invalidate: 404 {"code":"NotFound","message":"Resource Not Found"}
-        GET /v1/events: 404 {"code":"NotFound","message":"Resource Not Found"}
+        POST /v1/events: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} GET, HEAD
         POST /v1/webhooks/x/token/rotate: 401 [text/plain] Unauthorized
         GET /v2/webhooks: 404 {"code":"NotFound","message":"Resource Not Found"}
         PATCH /v1/webhooks: 405 {"code":"MethodNotAllowed","message":"Method Not Allowed"} POST, GET, HEAD

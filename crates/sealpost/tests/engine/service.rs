@@ -60,6 +60,7 @@ impl Service {
             base_domain: None,
             bootstrap_api_key: None,
             quota: sealpost_core::quota::Quota::default(),
+            analytics_retention: Some(Duration::from_secs(30 * 86_400)),
             publish_ahead: Duration::from_secs(86_400),
             rotate_every: None,
         };

@@ -1,8 +1,9 @@
-//! `POST/GET /v1/tenants`, `GET/DELETE /v1/tenants/{id}`.
+//! `POST/GET /v1/tenants`, `GET/DELETE /v1/tenants/{id}`, and what is set for one: its limits, its logging level.
 
 use std::num::NonZeroU32;
 
 use axum::response::Response;
+use sealpost_core::analytics::LogLevel;
 use sealpost_core::id::TenantId;
 use sealpost_core::limits::TENANT_NAME_BYTES;
 use sealpost_core::quota::OwnQuota;
@@ -35,11 +36,17 @@ struct Shown {
     retention: RetentionView,
     /// Its own; what is absent follows the installation's.
     limits: OwnQuota,
+    analytics: AnalyticsShown,
     /// Only in the answer to its creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<Made>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     permissions: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct AnalyticsShown {
+    level: LogLevel,
 }
 
 #[derive(Serialize)]
@@ -63,6 +70,7 @@ impl Shown {
             created_at: tenant.created_at,
             retention: tenant.retention.into(),
             limits: tenant.quota,
+            analytics: AnalyticsShown { level: tenant.log_level },
             client: None,
             permissions: Vec::new(),
         }
@@ -129,6 +137,21 @@ pub(in crate::api) async fn put_limits(mut call: Call) -> Result<Response, Probl
     fields.finish()?;
     let changed = call.app().change_quota(tenant.no, quota, call.operator()?).await?;
     answer::ok(&changed.ok_or_else(|| call.no_such())?.quota)
+}
+
+/// `PUT /v1/tenants/{id}/analytics`
+pub(in crate::api) async fn put_analytics(mut call: Call) -> Result<Response, Problem> {
+    let tenant = named(&call).await?;
+    let mut fields = Fields::of(call.json().await?)?;
+    let level = fields.required("level", |value| {
+        let number = value.as_u64().and_then(|number| u8::try_from(number).ok()).unwrap_or_default();
+        LogLevel::try_from(number).map_err(|error| error.to_string())
+    });
+    fields.finish()?;
+    // Whatever was missing was reported by `finish`.
+    let level = level.ok_or(Problem::Internal)?;
+    let changed = call.app().change_log_level(tenant.no, level, call.operator()?).await?;
+    answer::ok(&AnalyticsShown { level: changed.ok_or_else(|| call.no_such())?.log_level })
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {

@@ -5,7 +5,7 @@ use sealpost_core::domain::{CustomDomain, DisplayName, DomainFacts, DomainName, 
 use sealpost_core::id::VerificationToken;
 use sealpost_core::time::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::answer;
 use crate::api::call::Call;
@@ -41,17 +41,31 @@ impl<'a> Shown<'a> {
 pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> {
     let facts = facts(call.json().await?, call.app().config.base_domain.as_deref())?;
     let created = call.app().create_domain(call.tenant()?, facts, call.who()?).await?;
-    answer::created(&format!("{}/v1/config/domain", call.base), &Shown::of(&created))
+    let answer = answer::created(&format!("{}/v1/config/domain", call.base), &Shown::of(&created))?;
+    Ok(answer::telling(answer, told(&created)))
 }
 
 pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
-    answer::ok(&Shown::of(&call.app().domain(call.tenant()?).await?))
+    shown(&call.app().domain(call.tenant()?).await?)
 }
 
 pub(in crate::api) async fn replace(mut call: Call) -> Result<Response, Problem> {
     let facts = facts(call.json().await?, call.app().config.base_domain.as_deref())?;
     let replaced = call.app().replace_domain(call.tenant()?, facts, call.who()?).await?;
-    answer::ok(&Shown::of(&replaced))
+    shown(&replaced)
+}
+
+fn shown(domain: &CustomDomain) -> Result<Response, Problem> {
+    Ok(answer::telling(answer::ok(&Shown::of(domain))?, told(domain)))
+}
+
+/// In analytic events the time of the verification is a number.
+fn told(domain: &CustomDomain) -> Value {
+    let mut told = json!(Shown::of(domain));
+    if let Some(at) = domain.verified_at {
+        told["verifiedAt"] = json!(at.millis());
+    }
+    told
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {

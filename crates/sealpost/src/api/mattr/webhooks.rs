@@ -13,7 +13,7 @@ use sealpost_core::settings::WebhookSettings;
 use sealpost_core::target_url::{TargetUrl, UrlRules};
 use sealpost_core::webhook::{Subscription, Webhook};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::call::Call;
 use crate::api::fields::{Fields, boolean, text};
@@ -55,21 +55,28 @@ pub(in crate::api) async fn create(mut call: Call) -> Result<Response, Problem> 
         .create_webhook(call.tenant()?, Dialect::Mattr, input, WebhookSettings::default(), call.who()?)
         .await;
     let webhook = created.map_err(|refused| problem(&call, refused))?;
-    answer::created(&format!("{}/v1/webhooks/{}", call.base, webhook.id), &Shown::of(&webhook))
+    let shown = Shown::of(&webhook);
+    let created = answer::created(&format!("{}/v1/webhooks/{}", call.base, webhook.id), &shown)?;
+    Ok(answer::telling(created, json!(shown)))
 }
 
 pub(in crate::api) async fn list(call: Call) -> Result<Response, Problem> {
     let page = call.query.page()?;
     let page = call.app().webhooks(call.tenant()?, Some(Dialect::Mattr), page).await?;
     let next_cursor = cursor::next(&page, |webhook| (webhook.created_at, webhook.id));
-    answer::ok(&List { data: page.rows.iter().map(Shown::of).collect(), next_cursor })
+    let mut told = json!({"entriesCount": page.rows.len()});
+    if let Some(cursor) = &next_cursor {
+        told["nextCursor"] = json!(cursor);
+    }
+    let listed = answer::ok(&List { data: page.rows.iter().map(Shown::of).collect(), next_cursor })?;
+    Ok(answer::telling(listed, told))
 }
 
 pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
     let found = call.app().webhook(call.tenant()?, call.id()?).await;
     let webhook = found.map_err(|refused| problem(&call, refused))?;
     match webhook.dialect {
-        Dialect::Mattr => answer::ok(&Shown::of(&webhook)),
+        Dialect::Mattr => shown(&webhook),
         Dialect::Truvera => Err(call.no_such()),
     }
 }
@@ -78,13 +85,19 @@ pub(in crate::api) async fn replace(mut call: Call) -> Result<Response, Problem>
     let id = call.id()?;
     let input = input(call.json().await?, &call.app().config.url_rules, Some(id))?;
     let replaced = call.app().replace_webhook(call.tenant()?, id, Dialect::Mattr, input, call.who()?).await;
-    answer::ok(&Shown::of(&replaced.map_err(|refused| problem(&call, refused))?))
+    shown(&replaced.map_err(|refused| problem(&call, refused))?)
 }
 
 pub(in crate::api) async fn delete(call: Call) -> Result<Response, Problem> {
-    let deleted = call.app().delete_webhook(call.tenant()?, call.id()?, Dialect::Mattr, call.who()?).await;
+    let id: WebhookId = call.id()?;
+    let deleted = call.app().delete_webhook(call.tenant()?, id, Dialect::Mattr, call.who()?).await;
     deleted.map_err(|refused| problem(&call, refused))?;
-    Ok(answer::no_content())
+    Ok(answer::telling(answer::no_content(), json!({"id": id})))
+}
+
+fn shown(webhook: &Webhook) -> Result<Response, Problem> {
+    let shown = Shown::of(webhook);
+    Ok(answer::telling(answer::ok(&shown)?, json!(shown)))
 }
 
 /// Reads `{events, url, disabled?}`. `id`: the one in the path of a `PUT`, whose body may repeat it, so that an

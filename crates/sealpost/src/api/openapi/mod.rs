@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document: paths from the route table, schemas by hand, one file for each noun, and what receivers
 //! get in the `webhooks` section. Tests hold every answer against the schema it is listed with.
 
+mod analytics;
 mod deliveries;
 mod domain;
 mod event_types;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::face::Face;
 use super::route::{Gives, Method, Param, ParamKind, Route, Takes};
 use super::routes::ROUTES;
-use super::{DOMAIN, WEBHOOKS, bases};
+use super::{ANALYTICS, DOMAIN, WEBHOOKS, bases};
 
 pub(super) type Schema = (&'static str, Value);
 
@@ -124,6 +125,9 @@ fn tag(route: &Route) -> &'static str {
     if route.path.starts_with(DOMAIN) {
         return "custom domain";
     }
+    if ANALYTICS.iter().any(|below| route.path.starts_with(below)) {
+        return "analytics";
+    }
     let Some(below) = route.path.strip_prefix(WEBHOOKS) else {
         return match route.path.split('/').nth(1) {
             Some("v1") => "tenants",
@@ -155,6 +159,12 @@ fn query_param(param: &Param) -> Value {
         ParamKind::Text => json!({"type": "string"}),
         ParamKind::Time => reference("Time"),
         ParamKind::Uuid => reference("Uuid"),
+        ParamKind::List => {
+            let about = format!("{}; separated by commas or repeated", param.about);
+            let schema =
+                json!({"type": "array", "items": {"type": "string"}, "maxItems": bound::FILTER_VALUES_MAX});
+            return json!({"name": param.name, "in": "query", "description": about, "explode": false, "schema": schema});
+        }
         ParamKind::OneOf(values) => json!({"enum": values}),
     };
     json!({"name": param.name, "in": "query", "description": param.about, "schema": schema})
@@ -279,6 +289,7 @@ fn schemas() -> Value {
         common(),
         webhooks::schemas(),
         domain::schemas(),
+        analytics::schemas(),
         events::schemas(),
         deliveries::schemas(),
         settings::schemas(),

@@ -28,7 +28,7 @@ pub(super) fn schemas() -> Vec<Schema> {
     ]
 }
 
-const TENANT: [&str; 6] = ["id", "name", "subdomain", "createdAt", "retention", "limits"];
+const TENANT: [&str; 7] = ["id", "name", "subdomain", "createdAt", "retention", "limits", "analytics"];
 const CLIENT: [&str; 5] = ["clientId", "name", "roles", "permissions", "createdAt"];
 
 fn tenant() -> Value {
@@ -39,6 +39,7 @@ fn tenant() -> Value {
         "createdAt": reference("Time"),
         "retention": reference("Retention"),
         "limits": reference("TenantLimits"),
+        "analytics": reference("AnalyticsInput"),
     })
 }
 

@@ -99,7 +99,7 @@ impl App {
             tracing::debug!(issuer, "a token of a provider is refused: there is no such tenant");
             return Ok(None);
         };
-        Ok(Some(Caller { tenant, roles: holder.roles, webhook: None, who: holder.who }))
+        Ok(Some(Caller { tenant, roles: holder.roles, webhook: None, client: None, who: holder.who }))
     }
 
     async fn provider_key(
