@@ -103,6 +103,7 @@ impl Problem {
             Problem::MethodNotAllowed { .. } => ("MethodNotAllowed", "Method Not Allowed"),
             Problem::TooSlow => ("RequestTimeout", "The body did not arrive in time"),
             Problem::Conflict(message) => ("Conflict", message),
+            Problem::LimitReached(message) => ("LimitReached", message),
             Problem::TooLarge(message) => ("PayloadTooLarge", message),
             Problem::UnsupportedMediaType(message) => ("UnsupportedMediaType", message),
             Problem::TooFast(_) => ("TooManyRequests", "The tenant is ahead of its rate"),
