@@ -202,7 +202,8 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
 
 /// `GET /path: 200 admin issuer | 403 ...`
 fn by_path(lines: &str) -> String {
-    let mut paths: Vec<(String, Vec<(String, Vec<String>)>)> = Vec::new();
+    type ByStatus = Vec<(String, Vec<String>)>;
+    let mut paths: Vec<(String, ByStatus)> = Vec::new();
     for line in lines.lines() {
         let (role, rest) = line.split_once(": ").unwrap();
         let (path, status) = rest.rsplit_once(' ').unwrap();
