@@ -67,6 +67,7 @@ fn sections(visit: &Visit) -> Vec<(Section, &'static str, &'static str)> {
         (may(Permission::ReadDeliveries) && whole, Section::Events, "/console/events", "Events"),
         (may(Permission::ReadEventTypes), Section::EventTypes, "/console/event-types", "Event types"),
         (in_tenant, Section::Keys, "/console/keys", "Keys"),
+        (may(Permission::ReadAnalytics), Section::Analytics, "/console/analytics", "Analytic events"),
         (may(Permission::ReadAudit), Section::Audit, "/console/audit", "Audit"),
         (operator, Section::Tenants, "/console/tenants", "Tenants"),
     ];

@@ -21,6 +21,7 @@ pub(super) enum Section {
     Events,
     EventTypes,
     Keys,
+    Analytics,
     Audit,
     Tenants,
     /// Signing in, and what is not there.

@@ -167,7 +167,7 @@ async fn nothing_that_is_shown_runs() {
         pages.push(operator.get("/console/tenants").await);
         pages.push(console.browser().get(&format!("/console/sign-in?to={query}")).await);
         pages.push(console.browser().sign_in(hostile).await);
-        assert_eq!(pages.len(), 35);
+        assert_eq!(pages.len(), 36);
         for (at, page) in pages.iter().enumerate() {
             assert_eq!(is_inert(page), Ok(()), "page {at} with {hostile}:\n{}", page.text());
         }

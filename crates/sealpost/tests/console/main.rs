@@ -1,5 +1,6 @@
 //! The console over a real store: every page for every role, sessions, forms, what may be seen, and what must not run.
 
+mod analytics;
 #[allow(dead_code, reason = "the console needs less of the test bed than the API does")]
 #[path = "../api/support.rs"]
 mod api;

@@ -11,7 +11,7 @@ use crate::api::ABSENT;
 use crate::support::Console;
 
 /// Pages to look at; `{webhook}`, `{event}` and `{delivery}` stand for ids.
-pub(crate) const LOOKS: [&str; 17] = [
+pub(crate) const LOOKS: [&str; 18] = [
     "/console",
     "/console/tenants",
     "/console/overview",
@@ -28,6 +28,7 @@ pub(crate) const LOOKS: [&str; 17] = [
     "/console/events/{event}/erase",
     "/console/event-types",
     "/console/keys",
+    "/console/analytics",
     "/console/audit",
 ];
 
@@ -142,6 +143,9 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
           403 subscriber verifier dts-provider dts-consumer
         GET /console/keys
           200 admin issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        GET /console/analytics
+          200 admin auditor
+          403 issuer managed-issuer publisher subscriber verifier dts-provider dts-consumer
         GET /console/audit
           200 admin auditor
           403 issuer managed-issuer publisher subscriber verifier dts-provider dts-consumer

@@ -1,5 +1,6 @@
 //! Every page on one page: what it needs, and who makes it.
 
+mod analytics;
 mod audit;
 mod deliveries;
 mod delivery;
@@ -19,8 +20,8 @@ mod webhook_settings;
 mod webhooks;
 
 use sealpost_core::role::Permission::{
-    Erase, ManageEventTypes, ManageKeys, ManageWebhooks, ReadAudit, ReadDeliveries, ReadEventTypes,
-    ReadPayloads, ReadSecrets, ReadWebhooks, RepairDeliveries,
+    Erase, ManageEventTypes, ManageKeys, ManageWebhooks, ReadAnalytics, ReadAudit, ReadDeliveries,
+    ReadEventTypes, ReadPayloads, ReadSecrets, ReadWebhooks, RepairDeliveries,
 };
 
 use super::assets;
@@ -28,7 +29,7 @@ use super::page::Needs::{Nothing, Operator, Right, Session, WholeTenant};
 use super::page::Page;
 
 #[rustfmt::skip]
-pub(super) static PAGES: [Page; 42] = [
+pub(super) static PAGES: [Page; 43] = [
     Page::get("/console", Session, |v| Box::pin(sign_in::home(v))),
     Page::get("/console/sign-in", Nothing, |v| Box::pin(sign_in::form(v))),
     Page::post("/console/sign-in", Nothing, |v| Box::pin(sign_in::sign_in(v))),
@@ -79,5 +80,6 @@ pub(super) static PAGES: [Page; 42] = [
     Page::get("/console/keys", Session, |v| Box::pin(keys::show(v))),
     Page::post("/console/keys/rotate", Right(ManageKeys), |v| Box::pin(keys::rotate(v))),
 
+    Page::get("/console/analytics", Right(ReadAnalytics), |v| Box::pin(analytics::list(v))),
     Page::get("/console/audit", Right(ReadAudit), |v| Box::pin(audit::list(v))),
 ];
