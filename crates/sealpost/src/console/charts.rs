@@ -63,7 +63,7 @@ pub(super) fn bars(
     values: &[[u32; 4]],
 ) -> Markup {
     let sums: Vec<u32> = values.iter().map(|value| value.iter().sum()).collect();
-    let top = nice(f64::from(sums.iter().copied().max().unwrap_or(0)));
+    let top = even(nice(f64::from(sums.iter().copied().max().unwrap_or(0))));
     let step = (WIDTH - LEFT) / values.len().max(1) as f64;
     let order = ["good", "wait", "bad", "off"];
     let total: u32 = sums.iter().sum();
@@ -233,6 +233,11 @@ fn nice(most: f64) -> f64 {
     most
 }
 
+/// So that the line in the middle stands for a whole number too.
+fn even(top: f64) -> f64 {
+    (top / 2.0).ceil() * 2.0
+}
+
 /// A tenth of a point is fine enough.
 fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
@@ -248,6 +253,7 @@ mod tests {
             [(0.0, 2.0), (1.0, 2.0), (3.0, 5.0), (5.0, 5.0), (7.0, 10.0), (120.0, 200.0), (4999.0, 5000.0)]
         {
             assert!((nice(most) - top).abs() < 1e-9, "{most}");
+            assert!((even(top) / 2.0).fract().abs() < 1e-9, "{most}");
         }
         assert!(nice(1e300) >= 1e300);
     }

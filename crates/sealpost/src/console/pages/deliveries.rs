@@ -88,6 +88,17 @@ pub(super) fn minute(text: &str) -> Option<Timestamp> {
         .find_map(|text| Timestamp::parse(text).ok())
 }
 
+/// The field for it. A browser complains of a value that it would not have written, and drops it.
+pub(super) fn moment(name: &str, label: &str, text: &str) -> Markup {
+    let fits = !text.ends_with('Z') && minute(text).is_some();
+    html! {
+        div {
+            label for=(name) { (label) }
+            input id=(name) name=(name) type="datetime-local" value=[fits.then_some(text)];
+        }
+    }
+}
+
 pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
     let asked = Asked::of(&visit);
     let found = match asked.filter() {
@@ -182,8 +193,8 @@ async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
                     }
                 }
             }
-            div { label for="from" { "From (UTC)" } input id="from" name="from" type="datetime-local" value=(asked.from); }
-            div { label for="to" { "To (UTC)" } input id="to" name="to" type="datetime-local" value=(asked.to); }
+            (moment("from", "From (UTC)", asked.from))
+            (moment("to", "To (UTC)", asked.to))
             button type="submit" { "Filter" }
             @if !asked.event.is_empty() { p.muted { "Of event " (parts::short(asked.event)) " " a href="/console/deliveries" { "Show all" } } }
         }

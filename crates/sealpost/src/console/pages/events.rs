@@ -5,7 +5,7 @@ use sealpost_core::delivery::Status;
 use sealpost_core::event_type::EventTypeName;
 use sealpost_store::history::{EventFilter, EventRecord};
 
-use super::deliveries::minute;
+use super::deliveries::{minute, moment};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{curl, cursor, parts};
@@ -30,8 +30,8 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
                     }
                 }
             }
-            div { label for="from" { "From (UTC)" } input id="from" name="from" type="datetime-local" value=(from); }
-            div { label for="to" { "To (UTC)" } input id="to" name="to" type="datetime-local" value=(to); }
+            (moment("from", "From (UTC)", from))
+            (moment("to", "To (UTC)", to))
             button type="submit" { "Filter" }
         }
         div #events data-live {

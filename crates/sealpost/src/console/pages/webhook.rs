@@ -219,10 +219,10 @@ pub(super) async fn test(visit: Visit) -> Result<Reply, Refused> {
 pub(super) async fn rotate(visit: Visit) -> Result<Reply, Refused> {
     let webhook = visit.webhook().await?;
     let rotated = visit.app().rotate_secret(visit.tenant()?, webhook.id, OVERLAP, visit.who()?).await;
-    let (secret, until) = rotated.map_err(refused)?;
+    let (secret, _) = rotated.map_err(refused)?;
     let secret = WebhookSecret::from_bytes(secret.reveal()).map_err(|_| Refused::Internal)?;
     let notices = vec![
-        Notice::Done(format!("The secret was rotated. The old one signs besides until {until}.")),
+        Notice::Done("The secret was rotated. The old one signs beside the new one for 24 hours.".into()),
         Notice::Shown {
             name: "Signing secret",
             value: Secret::new(secret.reveal().to_string()),
