@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::role::{Role, Roles};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// Clocks of provider and service may differ by this much.
@@ -20,6 +21,8 @@ const TENANT_BYTES: usize = 63;
 
 pub const TENANT_CLAIM: &str = "tenant_id";
 pub const ROLES_CLAIM: &str = "roles";
+/// What is asked for where nobody says otherwise; without this word an answer has no ID token.
+pub const SCOPE: &str = "openid";
 
 /// A provider whose tokens are taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,16 @@ pub struct Provider {
     pub roles_claim: ClaimName,
     /// Its names for our roles, where they differ. If there are any, only these count.
     pub role_names: Vec<(String, Role)>,
+    /// As whom Sealpost signs people in there; nobody can where it is missing.
+    pub client: Option<Client>,
+}
+
+/// What a provider knows Sealpost by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    pub id: String,
+    pub secret: Secret<String>,
+    pub scope: String,
 }
 
 /// Whose a provider's tokens are.
@@ -77,6 +90,8 @@ pub struct Holder {
     pub roles: Roles,
     /// For the audit log.
     pub who: String,
+    /// When the token expires.
+    pub until: Timestamp,
 }
 
 /// Why a token that the provider signed opens nothing. For the operator's log; the caller learns none of it.
@@ -98,6 +113,10 @@ pub enum TokenFault {
     Subject,
     #[error("its claim for the tenant is missing or cannot be a tenant's name")]
     Tenant,
+    #[error("it was made for another client")]
+    Client,
+    #[error("its `nonce` is not that of this sign-in")]
+    Nonce,
 }
 
 impl Provider {
@@ -107,17 +126,38 @@ impl Provider {
         if claims["iss"] != *self.issuer {
             return Err(TokenFault::Issuer);
         }
-        let for_us = match &claims["aud"] {
-            Value::Array(all) => all.iter().any(|audience| *audience == *self.audience),
-            one => *one == *self.audience,
+        if is_for(claims, &self.audience) { Ok(()) } else { Err(TokenFault::Audience) }
+    }
+
+    /// Whether an ID token whose signature holds answers the question that `client` asked with this nonce (OpenID Connect
+    /// Core, 3.1.3.7).
+    pub fn judge_identity(
+        &self,
+        claims: &Value,
+        client: &str,
+        nonce: &str,
+        now: Timestamp,
+    ) -> Result<(), TokenFault> {
+        if claims["iss"] != *self.issuer {
+            return Err(TokenFault::Issuer);
+        }
+        // One for several must say who asked for it.
+        let asked = match (&claims["azp"], &claims["aud"]) {
+            (Value::Null, Value::Array(all)) => all.len() == 1,
+            (Value::Null, _) => true,
+            (party, _) => *party == *client,
         };
-        if for_us { Ok(()) } else { Err(TokenFault::Audience) }
+        if !asked || !is_for(claims, client) {
+            return Err(TokenFault::Client);
+        }
+        timely(claims, now)?;
+        if claims["nonce"] == *nonce { Ok(()) } else { Err(TokenFault::Nonce) }
     }
 
     /// Reads the claims of a token whose signature holds.
     pub fn judge(&self, claims: &Value, now: Timestamp) -> Result<Holder, TokenFault> {
         self.is_meant(claims)?;
-        timely(claims, now)?;
+        let until = timely(claims, now)?;
         let printable =
             |sub: &&str| (1..=SUBJECT_BYTES).contains(&sub.len()) && !sub.contains(char::is_control);
         let sub = claims["sub"].as_str().filter(printable).ok_or(TokenFault::Subject)?;
@@ -130,7 +170,7 @@ impl Provider {
                 .ok_or(TokenFault::Tenant)?,
         };
         let roles = self.roles_claim.of(claims).map_or(Roles::NONE, |said| self.roles(said));
-        Ok(Holder { tenant: tenant.to_owned(), roles, who: format!("openid {} {sub}", self.issuer) })
+        Ok(Holder { tenant: tenant.to_owned(), roles, who: format!("openid {} {sub}", self.issuer), until })
     }
 
     /// An array of names, or names with spaces between.
@@ -159,19 +199,27 @@ pub fn comes_from_outside(role: Role) -> bool {
     role != Role::Subscriber
 }
 
-/// Times are numbers of seconds and may have fractions (RFC 7519, 2). As floats they are exact to far beyond any year
+fn is_for(claims: &Value, audience: &str) -> bool {
+    match &claims["aud"] {
+        Value::Array(all) => all.iter().any(|one| *one == *audience),
+        one => *one == *audience,
+    }
+}
+
+/// When it expires. Times are numbers of seconds and may have fractions (RFC 7519, 2). As floats they are exact to far beyond any year
 /// that a token may name, and the largest is no overflow.
-fn timely(claims: &Value, now: Timestamp) -> Result<(), TokenFault> {
+fn timely(claims: &Value, now: Timestamp) -> Result<Timestamp, TokenFault> {
     let (now, skew) = (now.millis() as f64 / 1000.0, SKEW_S as f64);
     let expires = claims["exp"].as_f64().ok_or(TokenFault::Expiry)?;
     if now >= expires + skew {
         return Err(TokenFault::Expired);
     }
     match &claims["nbf"] {
-        Value::Null => Ok(()),
-        begin if begin.as_f64().ok_or(TokenFault::Begin)? > now + skew => Err(TokenFault::NotYet),
-        _ => Ok(()),
+        Value::Null => {}
+        begin if begin.as_f64().ok_or(TokenFault::Begin)? > now + skew => return Err(TokenFault::NotYet),
+        _ => {}
     }
+    Ok(Timestamp::from_millis((expires * 1000.0) as i64))
 }
 
 #[cfg(test)]
@@ -189,6 +237,7 @@ mod tests {
             tenant: TenantFrom::Claim(ClaimName::parse("tenant_id").unwrap()),
             roles_claim: ClaimName::parse("roles").unwrap(),
             role_names: Vec::new(),
+            client: None,
         }
     }
 
@@ -201,7 +250,7 @@ mod tests {
 
     fn judged(provider: &Provider, claims: &Value) -> String {
         match provider.judge(claims, Timestamp::from_millis(NOW_S * 1000)) {
-            Ok(Holder { tenant, roles, who }) => format!("{tenant} [{roles}] {who}"),
+            Ok(Holder { tenant, roles, who, .. }) => format!("{tenant} [{roles}] {who}"),
             Err(fault) => fault.to_string(),
         }
     }
@@ -253,6 +302,48 @@ mod tests {
         }
         assert_eq!(judged(&provider(), &json!([])), "its `iss` is another");
         assert_eq!(judged(&provider(), &json!("x")), "its `iss` is another");
+    }
+
+    #[test]
+    fn an_id_token_is_for_the_client_that_asked_and_for_this_sign_in() {
+        let now = Timestamp::from_millis(NOW_S * 1000);
+        let good = json!({"iss": "https://id.example/", "aud": "console", "exp": NOW_S + 60, "nonce": "n-1"});
+        let judged = |claims: &Value| match provider().judge_identity(claims, "console", "n-1", now) {
+            Ok(()) => "good".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        assert_eq!(judged(&good), "good");
+        for (changes, said) in [
+            (json!({"iss": "https://id.example"}), "its `iss` is another"),
+            (json!({"aud": "https://posts.example"}), "it was made for another client"),
+            (json!({"aud": ["console"]}), "good"),
+            (json!({"aud": ["console", "b"]}), "it was made for another client"),
+            (json!({"aud": ["console", "b"], "azp": "console"}), "good"),
+            (json!({"azp": "b"}), "it was made for another client"),
+            (json!({"aud": "b", "azp": "console"}), "it was made for another client"),
+            (json!({"exp": NOW_S - 30}), "it has expired"),
+            (json!({"exp": null}), "its `exp` is missing or no number"),
+            (json!({"nonce": "n-2"}), "its `nonce` is not that of this sign-in"),
+            (json!({"nonce": null}), "its `nonce` is not that of this sign-in"),
+        ] {
+            let mut claims = good.clone();
+            for (name, value) in changes.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            assert_eq!(judged(&claims), said, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_holder_holds_it_until_it_expires() {
+        let until = |exp: Value| {
+            let mut claims = claims();
+            claims["exp"] = exp;
+            provider().judge(&claims, Timestamp::from_millis(NOW_S * 1000)).unwrap().until.millis()
+        };
+        assert_eq!(until(json!(NOW_S + 60)), (NOW_S + 60) * 1000);
+        assert_eq!(until(json!(NOW_S as f64 + 0.5)), NOW_S * 1000 + 500);
+        assert_eq!(until(json!(u64::MAX)), 253_402_300_799_999, "the end of the year 9999");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::AddressRule;
+use crate::code_exchange::CodeExchange;
 use crate::config::{ConfigError, EgressConfig};
 use crate::connect::{Dialer, Reach, TrustError, tls_connector, trust_anchors};
 use crate::documents::Documents;
@@ -73,6 +74,11 @@ impl Egress {
     /// For who reads what somebody publishes and delivers nothing.
     pub fn documents(self: &Arc<Self>) -> Documents {
         Documents::over(Arc::clone(self) as Arc<dyn Outbound>)
+    }
+
+    /// For who exchanges codes of OpenID providers.
+    pub fn code_exchange(self: &Arc<Self>) -> CodeExchange {
+        CodeExchange::over(Arc::clone(self) as Arc<dyn Outbound>)
     }
 
     /// Connections kept for later use, for metrics.

@@ -20,7 +20,7 @@ use crate::request::{Outbound, PoolScope, Reads, Request, Scheme};
 /// The largest document that is read. Some hundred keys with their certificates fit.
 pub const MAX_DOCUMENT: usize = 256 * 1024;
 /// No tenant has this number, so no delivery shares these connections.
-const SCOPE: PoolScope = PoolScope(u64::MAX);
+pub(crate) const SCOPE: PoolScope = PoolScope(u64::MAX);
 
 /// Where a document is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,7 +67,6 @@ impl Documents {
     /// The whole JSON document at `place`, within `limit`. Whether it is JSON is for the reader to say.
     pub async fn fetch(&self, place: &Place, limit: Duration) -> Result<Bytes, DocumentFault> {
         let door = self.door.as_ref().ok_or(DocumentFault::NoDoor)?;
-        let host = || Arc::clone(&place.host);
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         let target = place.target.clone();
         let asked = Request {
@@ -75,16 +74,21 @@ impl Documents {
             headers,
             timeout: limit,
             reads: Reads::Whole(MAX_DOCUMENT),
-            ..Request::post(SCOPE, place.scheme, host(), place.port, target, Bytes::new())
+            ..Request::post(SCOPE, place.scheme, Arc::clone(&place.host), place.port, target, Bytes::new())
         };
-        // Egress bounds every step; this bounds them together.
-        let answer = timeout(limit, door.send(asked)).await.map_err(|_| DocumentFault::Late(host()))??;
-        match answer.status {
-            status if status != StatusCode::OK.as_u16() => {
-                Err(DocumentFault::Status { host: host(), status })
-            }
-            _ if answer.excerpt_cut || answer.excerpt.len() > MAX_DOCUMENT => Err(DocumentFault::Cut(host())),
-            _ => Ok(answer.excerpt),
-        }
+        whole(door.as_ref(), asked).await
+    }
+}
+
+/// A whole answer of status 200, within the request's own time.
+pub(crate) async fn whole(door: &dyn Outbound, asked: Request) -> Result<Bytes, DocumentFault> {
+    let (host, limit) = (Arc::clone(&asked.host), asked.timeout);
+    // Egress bounds every step; this bounds them together.
+    let Ok(answer) = timeout(limit, door.send(asked)).await else { return Err(DocumentFault::Late(host)) };
+    let answer = answer?;
+    match answer.status {
+        status if status != StatusCode::OK.as_u16() => Err(DocumentFault::Status { host, status }),
+        _ if answer.excerpt_cut || answer.excerpt.len() > MAX_DOCUMENT => Err(DocumentFault::Cut(host)),
+        _ => Ok(answer.excerpt),
     }
 }

@@ -11,6 +11,7 @@
 mod address;
 mod api_client;
 mod client;
+mod code_exchange;
 mod config;
 mod connect;
 mod documents;
@@ -29,6 +30,7 @@ mod wire;
 pub use address::{AddressRule, Verdict};
 pub use api_client::{ApiAnswer, ApiClient, ApiTarget, MAX_API_BODY};
 pub use client::{Egress, MAX_EXCERPT};
+pub use code_exchange::CodeExchange;
 pub use config::{ConfigError, EgressConfig};
 pub use connect::TrustError;
 pub use documents::{DocumentFault, Documents, MAX_DOCUMENT, Place};

@@ -50,7 +50,7 @@ fn rooms_use_only_what_they_may() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What decides may ask for records and documents, but has no way to send.
+/// What decides may ask for records and documents and exchange a code of a sign-in, but has no way to send.
 #[test]
 fn the_app_cannot_deliver() {
     let mut files = Vec::new();
@@ -64,6 +64,19 @@ fn the_app_cannot_deliver() {
             assert!(!named, "{} names {door}", file.display());
         }
     }
+}
+
+/// The door by which a secret leaves is opened in one room.
+#[test]
+fn codes_are_exchanged_where_people_sign_in() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let names = |file: &PathBuf| fs::read_to_string(file).unwrap().contains("CodeExchange");
+    let (there, elsewhere): (Vec<_>, Vec<_>) =
+        files.into_iter().filter(names).partition(|file| file.starts_with(src.join("app/openid")));
+    assert!(!there.is_empty(), "the room has moved");
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
 
 #[test]

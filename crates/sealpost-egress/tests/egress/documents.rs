@@ -35,6 +35,26 @@ async fn the_request_says_nothing_of_whoever_asks() {
 }
 
 #[tokio::test]
+async fn a_code_is_exchanged_by_a_form_with_the_clients_credentials() {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    let exchange = Arc::new(plain_egress()).code_exchange();
+    let credentials = || http::HeaderValue::from_static("Basic YTpi");
+    let answer = exchange.send(&place(&receiver), credentials(), "code=c".into(), AMPLE).await;
+    assert_eq!(answer.unwrap(), "{}");
+    let expected = format!(
+        "POST /keys?v=1 HTTP/1.1\r\naccept: application/json\r\nauthorization: Basic YTpi\r\n\
+         content-type: application/x-www-form-urlencoded\r\nhost: 127.0.0.1:{}\r\naccept-encoding: identity\r\n\
+         content-length: 6\r\n\r\ncode=c",
+        receiver.port()
+    );
+    assert_eq!(receiver.requests(), [expected]);
+
+    let refusing = Receiver::answering("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let answer = exchange.send(&place(&refusing), credentials(), String::new(), AMPLE).await;
+    assert_eq!(answer.unwrap_err().to_string(), "`127.0.0.1` answered 400");
+}
+
+#[tokio::test]
 async fn a_document_is_read_to_its_end_or_refused() {
     let slowly = Receiver::running(|mut peer: Peer| async move {
         peer.request().await;

@@ -1,4 +1,5 @@
-//! Who a person is that signed in with a key: what a session remembers of the key, and whom it stands for now.
+//! Who a person is that signed in: what a session remembers of the key, and whom it stands for now. Signing in at an OpenID
+//! provider is [`super::openid::sign_in`].
 //!
 //! A session never keeps a key. It keeps which credential the key was, and asks at each request what that still may, so
 //! that a deleted client is out at once.
@@ -13,6 +14,7 @@ use sealpost_store::StoreError;
 
 use super::App;
 use super::clients::{Caller, hash};
+use super::openid::sign_in::Person;
 use super::portal::Grant;
 use super::tokens::looks_like_a_token;
 
@@ -26,6 +28,8 @@ pub enum Credential {
     Operator(OperatorId, Option<TenantNo>),
     /// A portal link that was followed.
     Portal(Arc<Grant>),
+    /// Somebody who signed in at an OpenID provider.
+    Person(Arc<Person>),
 }
 
 /// Whom a credential stands for now.
@@ -98,6 +102,7 @@ impl App {
                 let client = self.client(*id).await?;
                 Ok(client.and_then(|client| self.caller(client)).map(Visitor::from))
             }
+            Credential::Person(person) => self.person(person).await,
             Credential::Operator(id, tenant) => self.visiting_operator(*id, *tenant).await,
         }
     }

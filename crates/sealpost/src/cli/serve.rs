@@ -105,6 +105,12 @@ pub(super) struct ServeArgs {
     /// Its names for roles, such as webhook-ops=issuer
     #[arg(long, value_name = "NAME=ROLE,...")]
     openid_roles: Option<String>,
+    /// People sign in to the console there as this client's users; its secret is SEALPOST_OPENID_CLIENT_SECRET
+    #[arg(long, value_name = "ID")]
+    openid_client_id: Option<String>,
+    /// What is asked for them [default: openid]
+    #[arg(long, value_name = "WORDS")]
+    openid_scope: Option<String>,
     /// What is logged [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -142,6 +148,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         (Name::OpenidTenantClaim, args.openid_tenant_claim),
         (Name::OpenidRolesClaim, args.openid_roles_claim),
         (Name::OpenidRoles, args.openid_roles),
+        (Name::OpenidClientId, args.openid_client_id),
+        (Name::OpenidScope, args.openid_scope),
         (Name::Log, args.log),
     ] {
         flags.set(name, value);

@@ -89,6 +89,10 @@ settings! {
     OpenidTenantClaim "OPENID_TENANT_CLAIM" "openid.tenant_claim" "--openid-tenant-claim",
     OpenidRolesClaim "OPENID_ROLES_CLAIM" "openid.roles_claim" "--openid-roles-claim",
     OpenidRoles "OPENID_ROLES" "openid.roles" "--openid-roles",
+    OpenidClientId "OPENID_CLIENT_ID" "openid.client_id" "--openid-client-id",
+    // Other users of the machine see command lines.
+    OpenidClientSecret "OPENID_CLIENT_SECRET" "openid.client_secret" "",
+    OpenidScope "OPENID_SCOPE" "openid.scope" "--openid-scope",
     Log "LOG" "log" "--log",
     // Of commands that call a server.
     Server "SERVER" "server" "--server",

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use sealpost_core::openid::{
-    AUDIENCE_BYTES, ClaimName, ISSUER_BYTES, Provider, ROLES_CLAIM, TENANT_CLAIM, TenantFrom,
+    AUDIENCE_BYTES, ClaimName, Client, ISSUER_BYTES, Provider, ROLES_CLAIM, SCOPE, TENANT_CLAIM, TenantFrom,
     comes_from_outside,
 };
 use sealpost_core::role::Role;
+use sealpost_core::secret::Secret;
 use url::{Host, Url};
 
 use super::layers::{Found, Name};
@@ -16,7 +17,11 @@ use super::{ConfigError, EgressSettings};
 /// Each is asked for its keys; an installation has one, or a few while it moves from one to the next.
 const PROVIDERS_MAX: usize = 16;
 const ROLE_NAMES_MAX: usize = 100;
-const OF_ONE: [Name; 7] = [
+/// All of them go into one address.
+const CLIENT_BYTES_MAX: usize = 255;
+const SECRET_BYTES_MAX: usize = 1024;
+const SCOPE_BYTES_MAX: usize = 1024;
+const OF_ONE: [Name; 10] = [
     Name::OpenidIssuer,
     Name::OpenidAudience,
     Name::OpenidJwksUrl,
@@ -24,6 +29,9 @@ const OF_ONE: [Name; 7] = [
     Name::OpenidTenantClaim,
     Name::OpenidRolesClaim,
     Name::OpenidRoles,
+    Name::OpenidClientId,
+    Name::OpenidClientSecret,
+    Name::OpenidScope,
 ];
 
 pub(super) fn providers(
@@ -70,6 +78,12 @@ pub(super) fn providers(
                 provider.issuer
             ));
         }
+        if provider.client.is_some() && public_url.is_none() {
+            from.contradiction(format!(
+                "Signing in at the OpenID provider {} needs SEALPOST_PUBLIC_URL: it sends people back there.",
+                provider.issuer
+            ));
+        }
         providers.push(provider);
     }
     providers
@@ -86,6 +100,7 @@ fn provider(from: &mut Reader, plain_http: bool) -> Option<Provider> {
     let tenant_claim = from.optional(Name::OpenidTenantClaim, claim);
     let roles_claim = from.optional(Name::OpenidRolesClaim, claim);
     let role_names = from.read(Name::OpenidRoles, Vec::new(), role_names);
+    let client = client(from);
     if from.found.contains_key(&Name::OpenidTenant) && from.found.contains_key(&Name::OpenidTenantClaim) {
         from.errors.push(ConfigError::Value {
             place: from.found[&Name::OpenidTenantClaim].place.clone(),
@@ -106,7 +121,53 @@ fn provider(from: &mut Reader, plain_http: bool) -> Option<Provider> {
     };
     let (issuer, audience) = (issuer?, audience?);
     let roles_claim = preset(roles_claim, ROLES_CLAIM)?;
-    from.errors.is_empty().then_some(Provider { issuer, audience, jwks_url, tenant, roles_claim, role_names })
+    from.errors.is_empty().then_some(Provider {
+        issuer,
+        audience,
+        jwks_url,
+        tenant,
+        roles_claim,
+        role_names,
+        client,
+    })
+}
+
+/// Name and secret, or neither; `None` also after an error.
+fn client(from: &mut Reader) -> Option<Client> {
+    let id = from.optional(Name::OpenidClientId, |text| printable(text, CLIENT_BYTES_MAX));
+    let secret = from.optional(Name::OpenidClientSecret, |text| printable(text, SECRET_BYTES_MAX));
+    let scope = from.read(Name::OpenidScope, SCOPE.to_owned(), scope);
+    let needs = |name: Name, needed: Name, from: &mut Reader| {
+        if let Some(found) = from.found.get(&name)
+            && !from.found.contains_key(&needed)
+        {
+            let problem =
+                format!("needs {}: people sign in through a client with its secret", needed.variable());
+            from.errors.push(ConfigError::Value { place: found.place.clone(), problem });
+        }
+    };
+    needs(Name::OpenidClientId, Name::OpenidClientSecret, from);
+    needs(Name::OpenidClientSecret, Name::OpenidClientId, from);
+    needs(Name::OpenidScope, Name::OpenidClientId, from);
+    Some(Client { id: id?, secret: Secret::new(secret?), scope })
+}
+
+fn printable(text: &str, most: usize) -> Result<String, String> {
+    if (1..=most).contains(&text.len()) && !text.contains(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be 1 to {most} bytes without control characters"))
+    }
+}
+
+/// RFC 6749, 3.3.
+fn scope(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|b| b == b' ' || (b.is_ascii_graphic() && !b"\"\\".contains(&b)));
+    if plain && text.len() <= SCOPE_BYTES_MAX && text.split(' ').any(|word| word == SCOPE) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be words with spaces between, openid among them".into())
+    }
 }
 
 /// Kept as it is written: tokens are compared with it byte by byte.

@@ -271,8 +271,8 @@ fn a_file_is_refused_key_by_key() {
             "`openid[1].audience` needs SEALPOST_OPENID_ISSUER: an OpenID provider has an issuer and an audience.",
         ),
         (
-            "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\nscope = 'x'",
-            "`openid.scope` in the configuration file is not a setting of this release.",
+            "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\nscopes = 'x'",
+            "`openid.scopes` in the configuration file is not a setting of this release.",
         ),
         (
             "[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\nroles_claim = '/'",
@@ -427,6 +427,7 @@ fn an_openid_provider_is_described_by_variables_or_by_the_file() {
                         Admin,
                     ),
                 ],
+                client: None,
             },
         ]"#]]
     .assert_eq(&format!("{:#?}", one.openid));
@@ -440,6 +441,59 @@ fn an_openid_provider_is_described_by_variables_or_by_the_file() {
         ("SEALPOST_EGRESS_HTTP", "loopback"),
     ]);
     assert_eq!(local.openid[0].issuer, "http://localhost:8080/realm");
+}
+
+#[test]
+fn people_sign_in_through_a_client_that_is_described_whole() {
+    const ID: (&str, &str) = ("SEALPOST_OPENID_CLIENT_ID", "console");
+    const SECRET: (&str, &str) = ("SEALPOST_OPENID_CLIENT_SECRET", "hunter2");
+    const PUBLIC: (&str, &str) = ("SEALPOST_PUBLIC_URL", "https://posts.example");
+    let config = with(&[ONE_ISSUER, ONE_AUDIENCE, ID, SECRET, PUBLIC]);
+    let client = config.openid[0].client.clone().unwrap();
+    assert_eq!(
+        (client.id.as_str(), client.secret.reveal().as_str(), client.scope.as_str()),
+        ("console", "hunter2", "openid")
+    );
+    assert!(!format!("{config:?}").contains("hunter2"));
+
+    let said = |pairs: &[(&str, &str)]| {
+        let all: Vec<_> = [ONE_ISSUER, ONE_AUDIENCE].iter().chain(pairs).copied().collect();
+        match parse(&Flags::default(), &environment(&all), None) {
+            Ok(config) => {
+                config.openid[0].client.as_ref().map_or("nobody".into(), |client| client.scope.clone())
+            }
+            Err(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        }
+    };
+    let scope = |text| [ID, SECRET, PUBLIC, ("SEALPOST_OPENID_SCOPE", text)];
+    let told = [
+        said(&[PUBLIC]),
+        said(&scope("profile openid api://a/.default")),
+        said(&scope("profile")),
+        said(&scope("openid \"a\"")),
+        said(&[ID, SECRET]),
+        said(&[ID, PUBLIC]),
+        said(&[SECRET, PUBLIC]),
+        said(&[("SEALPOST_OPENID_SCOPE", "openid"), PUBLIC]),
+        said(&[("SEALPOST_OPENID_CLIENT_ID", ""), SECRET, PUBLIC]),
+        said(&[ID, ("SEALPOST_OPENID_CLIENT_SECRET", "hunter\n2"), PUBLIC]),
+    ];
+    expect![[r#"
+        nobody
+        profile openid api://a/.default
+        SEALPOST_OPENID_SCOPE must be words with spaces between, openid among them.
+        SEALPOST_OPENID_SCOPE must be words with spaces between, openid among them.
+        Signing in at the OpenID provider https://id.example/ needs SEALPOST_PUBLIC_URL: it sends people back there.
+        SEALPOST_OPENID_CLIENT_ID needs SEALPOST_OPENID_CLIENT_SECRET: people sign in through a client with its secret.
+        SEALPOST_OPENID_CLIENT_SECRET needs SEALPOST_OPENID_CLIENT_ID: people sign in through a client with its secret.
+        SEALPOST_OPENID_SCOPE needs SEALPOST_OPENID_CLIENT_ID: people sign in through a client with its secret.
+        SEALPOST_OPENID_CLIENT_ID must be 1 to 255 bytes without control characters.
+        SEALPOST_OPENID_CLIENT_SECRET must be 1 to 1024 bytes without control characters."#]].assert_eq(&told.join("\n"));
+    assert_eq!(Name::OpenidClientSecret.flag(), "", "other users of the machine see command lines");
+    let list = "public_url = 'https://posts.example'\n[[openid]]\nissuer = 'https://id.example'\naudience = 'a'\n\
+                client_id = 'c'\nclient_secret = 's'\n[[openid]]\nissuer = 'https://id.example'\naudience = 'b'\n";
+    let listed = parse(&Flags::default(), &BTreeMap::new(), Some(list)).unwrap().openid;
+    assert_eq!((listed[0].client.is_some(), listed[1].client.is_some()), (true, false));
 }
 
 #[test]

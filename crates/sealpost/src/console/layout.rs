@@ -24,6 +24,7 @@ pub(super) async fn document(visit: &Visit, sheet: &Sheet, notices: &[Notice]) -
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
+                @if let Some(to) = &sheet.onward { meta http-equiv="refresh" content={ "0;url=" (to) }; }
                 title { (sheet.title) " · Sealpost" }
                 link rel="icon" type="image/svg+xml" href=(SIGN.path());
                 link rel="stylesheet" href=(STYLE.path());

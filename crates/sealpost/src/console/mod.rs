@@ -2,7 +2,8 @@
 //!
 //! [`pages`] lists every page with what it needs. A request is: judge the way it came, find session and visitor, judge host
 //! and rights, for a form its origin and token, then let the page ask the same verbs of [`crate::app`] as the API does.
-//! Looking changes nothing, and what changes something answers with a redirect.
+//! Looking changes nothing, and what changes something answers with a redirect; but for the way back from an OpenID
+//! provider, which is a look by the protocol.
 
 mod assets;
 mod charts;
@@ -36,6 +37,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
+use sealpost_core::secret::Secret;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
@@ -205,11 +207,13 @@ fn visit_of(
     visitor: Option<Visitor>,
     head: &Parts,
 ) -> Visit {
+    let away = cookie::away(&head.headers, way.secure).map(|token| Secret::new(token.to_owned()));
     Visit {
         state,
         way,
         session,
         visitor,
+        away,
         path: head.uri.path().to_owned(),
         params: Vec::new(),
         query: Fields::parse(head.uri.query().unwrap_or_default().as_bytes()),
@@ -256,11 +260,15 @@ async fn sheet_response(visit: &Visit, sheet: Sheet, head: &Parts) -> Response {
         }
         _ => Vec::new(),
     };
-    let status = sheet.status;
-    match layout::document(visit, &sheet, &notices).await {
-        Ok(page) => (status, Html(page.into_string())).into_response(),
+    let Sheet { status, cookies, .. } = &sheet;
+    let mut response = match layout::document(visit, &sheet, &notices).await {
+        Ok(page) => (*status, Html(page.into_string())).into_response(),
         Err(refused) => refused.status().into_response(),
+    };
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie.clone());
     }
+    response
 }
 
 async fn refusal(visit: &Visit, refused: &Refused) -> Response {

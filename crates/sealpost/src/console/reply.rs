@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use maud::Markup;
+use maud::{Markup, html};
 use sealpost_store::StoreError;
 
 use super::session::Notice;
@@ -36,11 +36,22 @@ pub(super) struct Sheet {
     /// The page updates itself while it is open, and is looked at this often.
     pub(super) live: Option<Duration>,
     pub(super) status: StatusCode,
+    /// Where the browser goes on by itself.
+    pub(super) onward: Option<String>,
+    pub(super) cookies: Vec<HeaderValue>,
 }
 
 impl Sheet {
     pub(super) fn new(section: Section, title: impl Into<String>, main: Markup) -> Self {
-        Self { title: title.into(), section, main, live: None, status: StatusCode::OK }
+        Self {
+            title: title.into(),
+            section,
+            main,
+            live: None,
+            status: StatusCode::OK,
+            onward: None,
+            cookies: Vec::new(),
+        }
     }
 
     pub(super) fn live(self) -> Self {
@@ -55,6 +66,18 @@ impl Sheet {
     /// A form that is shown again because of what was in it.
     pub(super) fn again(self) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..self }
+    }
+
+    /// A page that only leads on. A redirect would not do: of one that answers a form the browser asks whether the form may
+    /// go there, and along one from another site it keeps the session's cookie back.
+    pub(super) fn onward(title: impl Into<String>, to: String) -> Self {
+        let main = html! { p { a.button href=(to) { "Continue" } } };
+        Self { onward: Some(to), ..Self::new(Section::None, title, main) }
+    }
+
+    pub(super) fn with_cookie(mut self, cookie: HeaderValue) -> Self {
+        self.cookies.push(cookie);
+        self
     }
 }
 

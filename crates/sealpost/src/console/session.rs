@@ -158,10 +158,11 @@ impl Sessions {
     }
 }
 
-/// An operator is one owner, in whichever tenant.
+/// An operator is one owner, in whichever tenant; a person is one, with whichever token.
 fn same_owner(one: &Credential, other: &Credential) -> bool {
     match (one, other) {
         (Credential::Operator(one, _), Credential::Operator(other, _)) => one == other,
+        (Credential::Person(one), Credential::Person(other)) => one.is(other),
         _ => one == other,
     }
 }

@@ -8,6 +8,7 @@ use sealpost_core::id::{TenantNo, WebhookId};
 use sealpost_core::role::Permission;
 use sealpost_core::secret::Secret;
 use sealpost_core::webhook::Webhook;
+use url::Url;
 
 use super::ConsoleState;
 use super::form::Fields;
@@ -35,6 +36,14 @@ impl Way {
         }
     }
 
+    /// Whether this is the address of the settings, where OpenID providers send people back to.
+    pub(super) fn is_public(&self, app: &App) -> bool {
+        let scheme = if self.secure { "https" } else { "http" };
+        let here = self.host.as_ref().and_then(|host| Url::parse(&format!("{scheme}://{host}")).ok());
+        let public = Url::parse(&app.config.public_url).ok();
+        here.zip(public).is_some_and(|(here, public)| here.origin() == public.origin())
+    }
+
     pub(super) fn tenant(&self, app: &App) -> Host {
         let base = app.config.base_domain.as_deref();
         Host::named(self.host.as_deref().unwrap_or_default(), base, |name| app.domains.tenant(name))
@@ -47,6 +56,8 @@ pub(super) struct Visit {
     pub(super) way: Way,
     pub(super) session: Option<Open>,
     pub(super) visitor: Option<Visitor>,
+    /// What a browser brings that was at an OpenID provider.
+    pub(super) away: Option<Secret<String>>,
     pub(super) path: String,
     pub(super) params: Vec<(String, String)>,
     pub(super) query: Fields,

@@ -149,7 +149,8 @@ impl Server {
         let (app, work) = App::new(store, clock, Caps::default(), app_config(config, public_url));
         let starts = StartMarks::open(config.data_folder(), &boot_id())
             .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?;
-        let providers = Providers::new(config.openid.clone(), outbound.documents());
+        let providers = Providers::new(config.openid.clone(), outbound.documents())
+            .with_exchange(outbound.code_exchange());
         let app = app.with_starts(starts).with_txt(outbound.txt_lookup()).with_openid(providers);
         let tenant = app.ensure_default_tenant().await?;
         app.load_domains().await?;

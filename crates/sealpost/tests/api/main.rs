@@ -18,6 +18,7 @@ mod name_server;
 mod oauth;
 mod openid;
 mod operations;
+#[allow(dead_code, reason = "nobody signs in here")]
 mod provider;
 mod publish;
 mod settings;

@@ -12,13 +12,13 @@ use aws_lc_rs::signature::{
 };
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealpost_core::openid::{self, ClaimName, TenantFrom};
-use sealpost_egress::{Documents, Egress, EgressConfig};
+use sealpost_egress::{CodeExchange, Documents, Egress, EgressConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -118,6 +118,9 @@ struct Published {
     mood: Mutex<Mood>,
     discoveries: AtomicUsize,
     fetches: AtomicUsize,
+    /// What codes are exchanged for, and what was asked with: credentials and form.
+    tokens: Mutex<Value>,
+    exchanges: Mutex<Vec<(String, String)>>,
     /// Closed: questions wait.
     door: Semaphore,
 }
@@ -141,11 +144,14 @@ impl Provider {
             mood: Mutex::new(Mood::Well),
             discoveries: AtomicUsize::new(0),
             fetches: AtomicUsize::new(0),
+            tokens: Mutex::default(),
+            exchanges: Mutex::default(),
             door: Semaphore::new(Semaphore::MAX_PERMITS / 2),
         });
         let router = Router::new()
             .route("/realm/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
+            .route("/token", post(exchange))
             .with_state(Arc::clone(&published));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { issuer: format!("{base}/realm/"), published }
@@ -153,6 +159,16 @@ impl Provider {
 
     pub(crate) fn publish(&self, keys: impl IntoIterator<Item = Value>) {
         *self.published.keys.lock().unwrap() = keys.into_iter().collect();
+    }
+
+    /// From now on codes are exchanged for this; for nothing, they are refused.
+    pub(crate) fn exchange_for(&self, tokens: Value) {
+        *self.published.tokens.lock().unwrap() = tokens;
+    }
+
+    /// The credentials and the form of each exchange.
+    pub(crate) fn exchanges(&self) -> Vec<(String, String)> {
+        self.published.exchanges.lock().unwrap().clone()
     }
 
     pub(crate) fn turn(&self, mood: Mood) {
@@ -189,13 +205,22 @@ pub(crate) fn settings(issuer: &str) -> openid::Provider {
         tenant: TenantFrom::Claim(ClaimName::parse(openid::TENANT_CLAIM).unwrap()),
         roles_claim: ClaimName::parse(openid::ROLES_CLAIM).unwrap(),
         role_names: Vec::new(),
+        client: None,
     }
 }
 
 /// What the service fetches with, on loopback.
 pub(crate) fn documents() -> Documents {
+    egress().documents()
+}
+
+pub(crate) fn code_exchange() -> CodeExchange {
+    egress().code_exchange()
+}
+
+fn egress() -> Arc<Egress> {
     let config = EgressConfig { plain_http_loopback: true, native_roots: false, ..EgressConfig::default() };
-    Arc::new(Egress::new(config).unwrap()).documents()
+    Arc::new(Egress::new(config).unwrap())
 }
 
 async fn discovery(State(published): State<Arc<Published>>) -> Response {
@@ -204,8 +229,22 @@ async fn discovery(State(published): State<Arc<Published>>) -> Response {
         Mood::Stranger => "https://else.example/".to_owned(),
         _ => format!("{}/realm/", published.base),
     };
-    let document = json!({"issuer": issuer, "jwks_uri": format!("{}/keys", published.base)});
+    let at = |path: &str| format!("{}/{path}", published.base);
+    let document = json!({
+        "issuer": issuer, "jwks_uri": at("keys"), "authorization_endpoint": at("authorize?realm=a"),
+        "token_endpoint": at("token"),
+    });
     answer(&published, document).await
+}
+
+async fn exchange(State(published): State<Arc<Published>>, headers: HeaderMap, form: String) -> Response {
+    let credentials = headers["authorization"].to_str().unwrap().to_owned();
+    published.exchanges.lock().unwrap().push((credentials, form));
+    let tokens = published.tokens.lock().unwrap().clone();
+    match tokens {
+        Value::Null => (StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#).into_response(),
+        tokens => answer(&published, tokens).await,
+    }
 }
 
 async fn keys(State(published): State<Arc<Published>>) -> Response {

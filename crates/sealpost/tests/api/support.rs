@@ -82,7 +82,11 @@ impl World {
 
     /// Takes tokens of these providers too.
     pub(crate) fn with_openid(self, providers: Vec<Provider>, documents: Documents) -> Self {
-        let app = self.app.clone().with_openid(Providers::new(providers, documents));
+        self.with_providers(Providers::new(providers, documents))
+    }
+
+    pub(crate) fn with_providers(self, providers: Providers) -> Self {
+        let app = self.app.clone().with_openid(providers);
         let state = ApiState::new(app.clone(), self.ready.clone());
         Self { router: api::router(state.clone()), metrics: api::metrics_router(state), app, ..self }
     }

@@ -7,8 +7,12 @@ mod api;
 mod forms;
 mod hostile;
 mod live;
+mod openid;
 mod payloads;
 mod portal;
+#[allow(dead_code, reason = "the console needs less of the provider than the API does")]
+#[path = "../api/provider.rs"]
+mod provider;
 mod sessions;
 mod support;
 mod table;

@@ -42,7 +42,8 @@ impl Console {
 
     pub(crate) fn browser(&self) -> Browser {
         let host = "localhost:8080".to_owned();
-        Browser { router: self.router.clone(), cookie: None, csrf: String::new(), host, secure: false }
+        let router = self.router.clone();
+        Browser { router, cookie: None, away: None, csrf: String::new(), host, secure: false }
     }
 
     /// Signed in with this key.
@@ -64,7 +65,10 @@ impl Console {
 
 pub(crate) struct Browser {
     router: Router,
+    /// Of the session.
     pub(crate) cookie: Option<String>,
+    /// Of a sign-in at an OpenID provider.
+    pub(crate) away: Option<String>,
     /// Of the page seen last.
     pub(crate) csrf: String,
     pub(crate) host: String,
@@ -103,14 +107,18 @@ impl Browser {
         let info =
             ClientInfo { peer: [127, 0, 0, 1].into(), host: Some(self.host.clone()), secure: self.secure };
         request.extensions_mut().insert(info);
-        if let Some(cookie) = &self.cookie {
-            request.headers_mut().insert("cookie", cookie.parse().unwrap());
+        for cookie in self.cookie.iter().chain(&self.away) {
+            request.headers_mut().append("cookie", cookie.parse().unwrap());
         }
         let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        if let Some(set) = head.headers.get("set-cookie") {
-            let pair = set.to_str().unwrap().split(';').next().unwrap();
-            self.cookie = Some(pair.to_owned()).filter(|pair| !pair.ends_with('='));
+        for set in head.headers.get_all("set-cookie") {
+            let set = set.to_str().unwrap();
+            let pair = set.split(';').next().unwrap();
+            let away = pair.contains("-openid=");
+            assert!(set.contains(if away { "SameSite=Lax" } else { "SameSite=Strict" }), "{set}");
+            let kept = Some(pair.to_owned()).filter(|pair| !pair.ends_with('='));
+            *(if away { &mut self.away } else { &mut self.cookie }) = kept;
         }
         let shown = Shown { status: head.status.as_u16(), headers: head.headers, body };
         if let Some((_, rest)) = shown.text_or_nothing().split_once("name=\"csrf\" value=\"") {
@@ -121,6 +129,15 @@ impl Browser {
 
     pub(crate) async fn get(&mut self, path: &str) -> Shown {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Along a link of another site, or a redirect of one: a strict cookie stays behind.
+    pub(crate) async fn arrive(&mut self, path: &str) -> Shown {
+        let before = self.cookie.take();
+        let request = Request::get(path).header("sec-fetch-site", "cross-site");
+        let shown = self.send(request.body(Body::empty()).unwrap()).await;
+        self.cookie = self.cookie.take().or(before);
+        shown
     }
 
     /// As a browser sends a form of ours: from here, with the token of the page.

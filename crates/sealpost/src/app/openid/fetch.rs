@@ -1,4 +1,5 @@
-//! Fetches a provider's keys: from the URL of the settings, or from where its discovery document says.
+//! Fetches a provider's keys: from the URL of the settings, or from where its discovery document says; and from the same
+//! document where people sign in.
 //!
 //! The document must be its issuer's own (OpenID Connect Discovery, 4.3); where its keys are, only it says. Both
 //! fetches together end at [`LIMIT`].
@@ -27,6 +28,10 @@ pub enum KeysFault {
     NoDiscovery,
     #[error("its discovery document names another issuer")]
     OtherIssuer,
+    #[error(
+        "its discovery document names no `authorization_endpoint` and `token_endpoint` that are https URLs without user name and fragment"
+    )]
+    NoSignIn,
     #[error("its keys: {0}")]
     Keys(#[source] DocumentFault),
     #[error("the address of its keys is no https URL without user name and fragment")]
@@ -41,6 +46,20 @@ pub enum KeysFault {
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
+}
+
+/// Where people sign in, and where what they bring back is exchanged.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub(super) authorization: Url,
+    pub(super) token: Place,
+}
+
+pub(super) async fn endpoints(provider: &Provider, documents: &Documents) -> Result<Endpoints, KeysFault> {
+    let asked = timeout(LIMIT, discovery(provider, documents)).await.map_err(|_| KeysFault::Late)??;
+    sign_in(&asked, &provider.issuer).ok_or(KeysFault::NoSignIn)
 }
 
 pub(super) async fn keys(provider: &Provider, documents: &Documents) -> Result<Vec<ProviderKey>, KeysFault> {
@@ -50,21 +69,34 @@ pub(super) async fn keys(provider: &Provider, documents: &Documents) -> Result<V
 async fn unhurried(provider: &Provider, documents: &Documents) -> Result<Vec<ProviderKey>, KeysFault> {
     let jwks_url = match &provider.jwks_url {
         Some(url) => url.clone(),
-        None => {
-            let url = format!("{}{DISCOVERY}", provider.issuer.trim_end_matches('/'));
-            let place = place(&url).ok_or(KeysFault::Address)?;
-            let document = documents.fetch(&place, LIMIT).await.map_err(KeysFault::Discovery)?;
-            jwks_uri(&document, &provider.issuer)?
-        }
+        None => discovery(provider, documents).await?.jwks_uri,
     };
     let place = place(&jwks_url).ok_or(KeysFault::Address)?;
     let document = documents.fetch(&place, LIMIT).await.map_err(KeysFault::Keys)?;
     jwks::read(&document).ok_or(KeysFault::NoJwks)
 }
 
-fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, KeysFault> {
+async fn discovery(provider: &Provider, documents: &Documents) -> Result<Discovery, KeysFault> {
+    let url = format!("{}{DISCOVERY}", provider.issuer.trim_end_matches('/'));
+    let place = place(&url).ok_or(KeysFault::Address)?;
+    let document = documents.fetch(&place, LIMIT).await.map_err(KeysFault::Discovery)?;
+    read(&document, &provider.issuer)
+}
+
+fn read(document: &[u8], issuer: &str) -> Result<Discovery, KeysFault> {
     let discovery: Discovery = serde_json::from_slice(document).map_err(|_| KeysFault::NoDiscovery)?;
-    if discovery.issuer == issuer { Ok(discovery.jwks_uri) } else { Err(KeysFault::OtherIssuer) }
+    if discovery.issuer == issuer { Ok(discovery) } else { Err(KeysFault::OtherIssuer) }
+}
+
+/// Plain http only where the issuer itself has it, which the settings allow on this machine alone.
+fn sign_in(discovery: &Discovery, issuer: &str) -> Option<Endpoints> {
+    let safe = |url: &Url| url.scheme() == "https" || issuer.starts_with("http://");
+    let authorization = discovery.authorization_endpoint.as_deref()?;
+    let token = place(discovery.token_endpoint.as_deref()?)?;
+    place(authorization)?;
+    let authorization = Url::parse(authorization).ok().filter(safe)?;
+    (token.scheme == Scheme::Https || issuer.starts_with("http://"))
+        .then_some(Endpoints { authorization, token })
 }
 
 /// Whether plain http may be spoken there, and to which addresses, egress says.
@@ -124,8 +156,36 @@ mod tests {
             ),
             ("<html>", "its discovery document is not one: `issuer` and `jwks_uri` are needed"),
         ] {
-            let found = jwks_uri(document.as_bytes(), "https://id.example").unwrap_or_else(|e| e.to_string());
+            let read = read(document.as_bytes(), "https://id.example");
+            let found = read.map_or_else(|e| e.to_string(), |discovery| discovery.jwks_uri);
             assert_eq!(found, said, "{document}");
+        }
+    }
+    #[test]
+    fn people_and_secrets_are_sent_to_https_only() {
+        let found = |issuer: &str, authorization: Option<&str>, token: Option<&str>| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let discovery = Discovery {
+                issuer: issuer.into(),
+                jwks_uri: String::new(),
+                authorization_endpoint: own(authorization),
+                token_endpoint: own(token),
+            };
+            sign_in(&discovery, issuer).is_some()
+        };
+        let (https, http) = (Some("https://id.example/a?p=1"), Some("http://localhost:9/a"));
+        for (issuer, authorization, token, good) in [
+            ("https://id.example", https, https, true),
+            ("https://id.example", http, https, false),
+            ("https://id.example", https, http, false),
+            ("https://id.example", None, https, false),
+            ("https://id.example", https, None, false),
+            ("https://id.example", Some("javascript:alert(1)"), https, false),
+            ("https://id.example", Some("https://id.example/#a"), https, false),
+            ("https://id.example", https, Some("https://me:pw@id.example/"), false),
+            ("http://localhost:9", http, http, true),
+        ] {
+            assert_eq!(found(issuer, authorization, token), good, "{issuer} {authorization:?} {token:?}");
         }
     }
 }

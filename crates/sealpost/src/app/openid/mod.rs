@@ -7,6 +7,8 @@
 mod cache;
 mod fetch;
 mod jwks;
+mod pending;
+pub mod sign_in;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,16 +16,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Validation};
 use sealpost_core::openid::Provider;
-use sealpost_egress::Documents;
+use sealpost_core::time::Timestamp;
+use sealpost_egress::{CodeExchange, Documents};
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::App;
 use super::clients::{Caller, CannotTell};
 use cache::{Found, KeyCache};
 use jwks::ProviderKey;
+use pending::PendingSignIns;
+use sign_in::EndpointCache;
 
 pub use fetch::KeysFault;
+pub use pending::HOLDS;
 
 /// A token of a user with many groups has some thousand bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -31,10 +38,20 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 
 /// The providers of the settings, with their keys. The default has none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Providers {
     all: Vec<Arc<Known>>,
     documents: Documents,
+    exchange: CodeExchange,
+    pending: PendingSignIns,
+    /// Places for exchanges.
+    exchanges: Semaphore,
+}
+
+impl Default for Providers {
+    fn default() -> Self {
+        Self::new(Vec::new(), Documents::default())
+    }
 }
 
 #[derive(Debug)]
@@ -43,6 +60,8 @@ struct Known {
     cache: Mutex<KeyCache>,
     /// One question at a time.
     asking: tokio::sync::Mutex<()>,
+    /// Held while they are asked for.
+    endpoints: tokio::sync::Mutex<EndpointCache>,
 }
 
 impl Known {
@@ -53,9 +72,24 @@ impl Known {
 
 impl Providers {
     pub fn new(providers: Vec<Provider>, documents: Documents) -> Self {
-        let known =
-            |provider| Known { provider, cache: Mutex::default(), asking: tokio::sync::Mutex::default() };
-        Self { all: providers.into_iter().map(known).map(Arc::new).collect(), documents }
+        let known = |provider| Known {
+            provider,
+            cache: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            endpoints: tokio::sync::Mutex::default(),
+        };
+        Self {
+            all: providers.into_iter().map(known).map(Arc::new).collect(),
+            documents,
+            exchange: CodeExchange::default(),
+            pending: PendingSignIns::default(),
+            exchanges: sign_in::exchanges(),
+        }
+    }
+
+    /// Exchanges what people bring back; without it nobody can sign in.
+    pub fn with_exchange(self, exchange: CodeExchange) -> Self {
+        Self { exchange, ..self }
     }
 
     /// Whose token with these claims would be.
@@ -75,9 +109,22 @@ impl App {
         if self.openid.all.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Ok(None);
         }
-        let Some((kid, algorithm)) = named_key(token) else { return Ok(None) };
+        let Some(known) = unproven(token).and_then(|claims| self.openid.of(&claims).cloned()) else {
+            return Ok(None);
+        };
+        Ok(self.judged(&known, token).await?.map(|(caller, _until)| caller))
+    }
+
+    /// The caller behind a token of this provider, and when it expires.
+    async fn judged(
+        &self,
+        known: &Arc<Known>,
+        token: &str,
+    ) -> Result<Option<(Caller, Timestamp)>, CannotTell> {
+        if token.len() > TOKEN_BYTES_MAX || named_key(token).is_none() {
+            return Ok(None);
+        }
         let Some(claims) = unproven(token) else { return Ok(None) };
-        let Some(known) = self.openid.of(&claims) else { return Ok(None) };
         let issuer = &known.provider.issuer;
         // Before the key, so that no old or foreign token makes anybody ask for keys.
         let holder = match known.provider.judge(&claims, self.clock.wall()) {
@@ -87,19 +134,30 @@ impl App {
                 return Ok(None);
             }
         };
-        let Some(key) = self.provider_key(known, &kid, algorithm).await? else {
-            tracing::debug!(issuer, "a token of a provider is refused: none of its keys has this `kid`");
-            return Ok(None);
-        };
-        if !is_signed(token, &key) {
-            tracing::debug!(issuer, "a token of a provider is refused: the signature is wrong");
+        if !self.is_own(known, token).await? {
             return Ok(None);
         }
         let Some(tenant) = self.tenant_named(&holder.tenant).await? else {
             tracing::debug!(issuer, "a token of a provider is refused: there is no such tenant");
             return Ok(None);
         };
-        Ok(Some(Caller { tenant, roles: holder.roles, webhook: None, client: None, who: holder.who }))
+        let caller = Caller { tenant, roles: holder.roles, webhook: None, client: None, who: holder.who };
+        Ok(Some((caller, holder.until)))
+    }
+
+    /// Whether one of the provider's keys signed it.
+    async fn is_own(&self, known: &Arc<Known>, token: &str) -> Result<bool, CannotTell> {
+        let issuer = &known.provider.issuer;
+        let Some((kid, algorithm)) = named_key(token) else { return Ok(false) };
+        let Some(key) = self.provider_key(known, &kid, algorithm).await? else {
+            tracing::debug!(issuer, "a token of a provider is refused: none of its keys has this `kid`");
+            return Ok(false);
+        };
+        if !is_signed(token, &key) {
+            tracing::debug!(issuer, "a token of a provider is refused: the signature is wrong");
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     async fn provider_key(

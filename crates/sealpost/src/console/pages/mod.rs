@@ -8,6 +8,7 @@ mod event;
 mod event_types;
 mod events;
 mod keys;
+mod openid;
 mod overview;
 mod portal;
 mod request;
@@ -29,10 +30,12 @@ use super::page::Needs::{Nothing, Operator, Right, Session, WholeTenant};
 use super::page::Page;
 
 #[rustfmt::skip]
-pub(super) static PAGES: [Page; 43] = [
+pub(super) static PAGES: [Page; 45] = [
     Page::get("/console", Session, |v| Box::pin(sign_in::home(v))),
     Page::get("/console/sign-in", Nothing, |v| Box::pin(sign_in::form(v))),
     Page::post("/console/sign-in", Nothing, |v| Box::pin(sign_in::sign_in(v))),
+    Page::get("/console/sign-in/openid", Nothing, |v| Box::pin(openid::come_back(v))),
+    Page::post("/console/sign-in/openid", Nothing, |v| Box::pin(openid::set_out(v))),
     Page::post("/console/sign-out", Session, |v| Box::pin(sign_in::sign_out(v))),
     Page::get("/console/assets/{name}", Nothing, |v| Box::pin(assets::asset(v))),
 

@@ -1,12 +1,14 @@
-//! Signing in with a key, and out.
+//! Signing in with a key, and out. Signing in elsewhere is [`super::openid`].
 //!
-//! [`begin`] is the one place where a session begins, however its credential was proven.
+//! [`session`] is the one place where a session begins, however its credential was proven.
 
+use axum::http::HeaderValue;
 use maud::{Markup, html};
 use sealpost_core::secret::Secret;
 
+use super::openid;
 use crate::app::sign_in::Credential;
-use crate::console::parts::Field;
+use crate::console::parts::{Field, mark};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{HOME, SIGN_IN, agrees, cookie, layout, see_other_with};
@@ -27,14 +29,25 @@ pub(super) async fn form(visit: Visit) -> Result<Reply, Refused> {
     if visit.visitor.is_some() {
         return Ok(Reply::see(HOME));
     }
-    Ok(sheet(visit.query.text("to"), None).into())
+    Ok(sheet(&visit, visit.query.text("to"), None).into())
 }
 
-fn sheet(to: &str, wrong: Option<&str>) -> Sheet {
-    Sheet::new(Section::None, "Sign in", page(to, wrong))
+fn sheet(visit: &Visit, to: &str, wrong: Option<&str>) -> Sheet {
+    let main = html! { (key_form(to, wrong)) (openid::ways(visit, to)) };
+    Sheet::new(Section::None, "Sign in", main)
 }
 
-fn page(to: &str, wrong: Option<&str>) -> Markup {
+/// The page again, after a way that was not a key.
+pub(super) fn failed(visit: &Visit, sentence: &str) -> Sheet {
+    let main = html! {
+        p.notice.bad role="alert" { (mark("bad")) (sentence) }
+        (key_form("", None))
+        (openid::ways(visit, ""))
+    };
+    Sheet::new(Section::None, "Sign in", main).again()
+}
+
+fn key_form(to: &str, wrong: Option<&str>) -> Markup {
     let help = "An API key of a tenant (spk_…), or an operator's key (spo_…).";
     let field = Field { name: "key", label: "Key", help: Some(help), wrong };
     html! {
@@ -57,24 +70,30 @@ pub(super) async fn sign_in(visit: Visit) -> Result<Reply, Refused> {
     };
     let to = visit.form.text("to");
     let Some(credential) = credential else {
-        return Ok(sheet(to, Some("This key is unknown, expired or deleted.")).again().into());
+        return Ok(sheet(&visit, to, Some("This key is unknown, expired or deleted.")).again().into());
     };
     let visitor = visit.app().visitor(&credential).await?.ok_or(Refused::SignIn)?;
     if !agrees(visit.app(), &visit.way.tenant(visit.app()), &visitor).await? {
-        return Ok(sheet(to, Some("This key is of another tenant than this address.")).again().into());
+        return Ok(sheet(&visit, to, Some("This key is of another tenant than this address."))
+            .again()
+            .into());
     }
-    begin(&visit, credential, if is_ours(to) { to } else { HOME })
+    begin(&visit, credential, ours(to))
 }
 
-/// A new session in place of the one there may be: nobody keeps a token from before.
 pub(super) fn begin(visit: &Visit, credential: Credential, to: &str) -> Result<Reply, Refused> {
+    see_other_with(to, Some(session(visit, credential)?))
+}
+
+/// A new session in place of the one there may be: nobody keeps a token from before. Answers with its cookie.
+pub(super) fn session(visit: &Visit, credential: Credential) -> Result<HeaderValue, Refused> {
     if let Some(before) = &visit.session {
         visit.state.sessions.end(before.key);
     }
     let begun = visit.state.sessions.begin(credential, visit.app().clock.as_ref());
     let token: Secret<String> =
         begun.map_err(|_full| Refused::Unavailable("Too many people are signed in. Try again later."))?;
-    see_other_with(to, cookie::set(token.reveal(), visit.way.secure))
+    cookie::set(token.reveal(), visit.way.secure).ok_or(Refused::Internal)
 }
 
 pub(super) async fn sign_out(visit: Visit) -> Result<Reply, Refused> {
@@ -82,8 +101,12 @@ pub(super) async fn sign_out(visit: Visit) -> Result<Reply, Refused> {
     see_other_with(SIGN_IN, Some(cookie::clear(visit.way.secure)))
 }
 
+pub(super) fn ours(to: &str) -> &str {
+    if is_ours(to) { to } else { HOME }
+}
+
 /// A page of the console, whatever somebody put into a link to the sign-in page.
-fn is_ours(to: &str) -> bool {
+pub(super) fn is_ours(to: &str) -> bool {
     let safe = |b: u8| b.is_ascii_alphanumeric() || b"/-_.".contains(&b);
     to.starts_with("/console/") && to.bytes().all(safe) && to.len() <= 200
 }
