@@ -62,7 +62,8 @@ def run(checks: Checks, folder: Path) -> None:
             checks.that("an operator opens a tenant", visitor.shows("default", ".side"))
             sent += visitor.forms
         rows = table("post")
-        missed = sorted(set(rows) - {page_of(path, rows) for path in sent})
+        # No provider is set here; tests/console/openid.rs walks through one.
+        missed = sorted(set(rows) - {page_of(path, rows) for path in sent} - {"/console/sign-in/openid"})
         checks.equal("every form of the table was sent without JavaScript", missed, [])
 
 

@@ -10,10 +10,10 @@ from browser.scenes import portal_link, table
 from support.checks import Checks
 from support.service import ADMIN_KEY
 
-ALL = ["Overview", "Webhooks", "Deliveries", "Events", "Event types", "Keys", "Audit"]
+ALL = ["Overview", "Webhooks", "Deliveries", "Events", "Event types", "Keys", "Analytic events", "Audit"]
 NAVIGATION = {
     "admin": ALL,
-    "issuer": [name for name in ALL if name != "Audit"],
+    "issuer": [name for name in ALL if name not in ("Analytic events", "Audit")],
     "auditor": ALL,
     "publisher": ["Event types", "Keys"],
     "subscriber": ["Webhooks", "Deliveries", "Keys"],
@@ -45,7 +45,7 @@ BUTTONS = {
     "subscriber": set(),
 }
 # The way in, and out.
-FOR_ANYBODY = ("/console/sign-in", "/console/sign-out", "/console/portal", "/console/portal/{token}")
+FOR_ANYBODY = ("/console/sign-in", "/console/sign-in/openid", "/console/sign-out", "/console/portal", "/console/portal/{token}")
 # A subscriber may read the payloads of what was sent to its webhook.
 PAYLOADS = ("/request", "/payload")
 EVERY_BUTTON = BUTTONS["admin"]
