@@ -22,15 +22,15 @@ CHANGING = ["/console/webhooks/new", "/console/webhooks/{good}/edit", "/console/
 READING = ["/console/webhooks", "/console/webhooks/{good}", "/console/deliveries", "/console/deliveries/{good-delivery}"]
 FORBIDDEN = {
     "admin": ["/console/tenants"],
-    "issuer": ["/console/tenants", "/console/audit"],
+    "issuer": ["/console/tenants", "/console/audit", "/console/analytics"],
     "auditor": ["/console/tenants", *CHANGING],
-    "publisher": ["/console/tenants", "/console/audit", "/console/overview", "/console/events", *CHANGING, *READING],
-    "subscriber": ["/console/tenants", "/console/audit", "/console/overview", "/console/events", *CHANGING],
+    "publisher": ["/console/tenants", "/console/audit", "/console/overview", "/console/events", "/console/analytics", *CHANGING, *READING],
+    "subscriber": ["/console/tenants", "/console/audit", "/console/overview", "/console/events", "/console/analytics", *CHANGING],
 }
 ALLOWED = {
     "admin": [*CHANGING, *READING, "/console/keys"],
     "issuer": [*CHANGING, *READING, "/console/keys"],
-    "auditor": [*READING, "/console/keys", "/console/audit"],
+    "auditor": [*READING, "/console/keys", "/console/audit", "/console/analytics"],
     "publisher": ["/console/keys"],
     "subscriber": [*READING, "/console/keys"],
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use sealpost_core::analytics::{AnalyticFilter, AnalyticType, Phase, Step};
 use sealpost_core::role::Role;
 
-use super::deliveries::minute;
+use super::deliveries::{minute, moment};
 use crate::app::analytics::{AnalyticData, AnalyticEvent};
 use crate::app::clients::Caller;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
@@ -69,8 +69,8 @@ fn filters(kind: &str, request: &str, from: &str, to: &str) -> Markup {
                 label for="requestIds" { "Request id" }
                 input id="requestIds" name="requestIds" type="text" value=(request) spellcheck="false";
             }
-            div { label for="from" { "From (UTC)" } input id="from" name="from" type="datetime-local" value=(from); }
-            div { label for="to" { "To (UTC)" } input id="to" name="to" type="datetime-local" value=(to); }
+            (moment("from", "From (UTC)", from))
+            (moment("to", "To (UTC)", to))
             button type="submit" { "Filter" }
         }
     }
