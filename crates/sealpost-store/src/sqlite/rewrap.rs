@@ -1,8 +1,8 @@
 //! Another master key while serving: every key that the present one wraps is wrapped by a new one, in one
 //! transaction with the check value. Payloads and tenants' secrets are below the tenants' keys and stay as they are.
 //!
-//! The order on disk: the new key's file lies beside the present one before the transaction, and takes its name after
-//! it. Whoever finds a store between the two finishes the naming ([`name_key_file`]).
+//! The order on disk: the present key has a second name and the new key's file lies beside it before the transaction;
+//! after it the new file takes the first name. Whoever finds a store between the two finishes that ([`finish`]).
 
 use std::fs::{self, File};
 use std::io;
@@ -29,9 +29,9 @@ pub(super) async fn rewrap(store: &SqliteStore, by: By) -> Result<Rewrapped, Sto
     // Whoever wraps or unwraps meanwhile waits: half of it would be under a key that is gone.
     let _alone = store.wrapping.write().await;
     let key_file = store.master_key_file.clone();
-    let (fresh, check) = {
+    let (fresh, former) = {
         let (file, check) = (key_file.clone(), store.vault.check_value());
-        tokio::task::spawn_blocking(move || make_next(&file, check).map(|fresh| (fresh, check)))
+        tokio::task::spawn_blocking(move || prepare(&file, &check))
             .await
             .map_err(|_| StoreError::Closed)??
     };
@@ -48,9 +48,7 @@ pub(super) async fn rewrap(store: &SqliteStore, by: By) -> Result<Rewrapped, Sto
     };
     // From here on there is no way back, and nothing below may keep the new key from being used.
     store.vault.replace(fresh);
-    let former = tokio::task::spawn_blocking(move || name_key_file(&key_file, &check))
-        .await
-        .map_err(|_| StoreError::Closed)??;
+    tokio::task::spawn_blocking(move || take_name(&key_file)).await.map_err(|_| StoreError::Closed)??;
     // What the former key opens is not left in the log.
     erase::empty_log(store).await?;
     Ok(Rewrapped { keys, former })
@@ -60,11 +58,11 @@ fn next_file(key_file: &Path) -> PathBuf {
     beside(key_file, ".new")
 }
 
-/// The new key, on stable storage before anything is wrapped with it.
-fn make_next(key_file: &Path, check: [u8; 32]) -> Result<MasterKey, StoreError> {
+/// The new key, on stable storage before anything is wrapped with it, and where the present one stays.
+fn prepare(key_file: &Path, check: &[u8; 32]) -> Result<(MasterKey, PathBuf), StoreError> {
     // The file in place is the one to go: nobody has put another there since the start.
     let present = MasterKey::read_file(key_file)?;
-    if !bool::from(present.check_value().ct_eq(&check)) {
+    if !bool::from(present.check_value().ct_eq(check)) {
         let why = format!("the master key file {} is no longer the one in use", key_file.display());
         return Err(StoreError::MasterKey(why));
     }
@@ -77,7 +75,20 @@ fn make_next(key_file: &Path, check: [u8; 32]) -> Result<MasterKey, StoreError> 
         // Made by a rotation that a crash ended before it wrapped anything.
         _ => {}
     }
-    MasterKey::make_file(&next)
+    let former = keep(key_file, check)?;
+    Ok((MasterKey::make_file(&next)?, former))
+}
+
+/// A second name for a key's file, made from its check value: backups that were made under it open with nothing else.
+fn keep(key_file: &Path, check: &[u8; 32]) -> Result<PathBuf, StoreError> {
+    let kept = former_file(key_file, check);
+    match fs::hard_link(key_file, &kept) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let why = format!("the present master key cannot be kept as {}: {error}", kept.display());
+            Err(StoreError::MasterKey(why))
+        }
+        _ => Ok(kept),
+    }
 }
 
 /// Keys that were wrapped again.
@@ -103,25 +114,18 @@ fn wrap_again(conn: &Connection, former: &Vault, next: &Vault) -> Result<u64, Wr
     Ok(keys)
 }
 
-/// Gives the new key's file the name the settings say. The former key's stays beside it, named by its check value:
-/// backups that were made under it open with nothing else. Every step may be repeated.
-fn name_key_file(key_file: &Path, former: &[u8; 32]) -> Result<PathBuf, StoreError> {
-    let failed = |error: io::Error| {
-        let why = format!(
+/// Gives the new key's file the name of the settings.
+fn take_name(key_file: &Path) -> Result<(), StoreError> {
+    let next = next_file(key_file);
+    let named = fs::rename(&next, key_file)
+        .and_then(|()| File::open(folder_of(key_file)).and_then(|folder| folder.sync_all()));
+    named.map_err(|error| {
+        StoreError::MasterKey(format!(
             "the store is under the new master key in {}, but it could not be named {}: {error}",
-            next_file(key_file).display(),
+            next.display(),
             key_file.display()
-        );
-        StoreError::MasterKey(why)
-    };
-    let kept = former_file(key_file, former);
-    match fs::hard_link(key_file, &kept) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => {}
-    }
-    fs::rename(next_file(key_file), key_file).map_err(failed)?;
-    File::open(folder_of(key_file)).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(kept)
+        ))
+    })
 }
 
 fn former_file(key_file: &Path, check: &[u8; 32]) -> PathBuf {
@@ -141,7 +145,8 @@ pub(super) fn finish(key_file: &Path, check: &[u8]) -> Result<Option<MasterKey>,
         return Ok(None);
     }
     let former = MasterKey::read_file(key_file)?;
-    name_key_file(key_file, &former.check_value())?;
+    keep(key_file, &former.check_value())?;
+    take_name(key_file)?;
     Ok(Some(fresh))
 }
 
