@@ -1,7 +1,6 @@
 //! What the operator's commands do, as values that fit through a socket: the same whether the server runs (then it
 //! does them, since it holds the store) or not (then the command does them itself).
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use sealpost_core::analytics::LogLevel;
@@ -24,6 +23,7 @@ use super::clients::ClientRefused;
 use super::erasures::EraseWhat;
 use super::keys::KeyRefused;
 use super::operators::OperatorRefused;
+use super::quotas::QuotaChange;
 use super::tenants::TenantRefused;
 
 /// More would not fit into one call; erase by subject or time instead.
@@ -440,49 +440,6 @@ impl Erase {
                 Err(AdminError::refused("the range ends before it begins"))
             }
             Erase::Range { from, to } => Ok(EraseWhat::Range { from, to }),
-        }
-    }
-}
-
-/// A change of a tenant's own limits: a number, or back to the installation's.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct QuotaChange {
-    pub requests_per_second: Option<OwnLimit>,
-    pub events_per_second: Option<OwnLimit>,
-    pub webhooks: Option<OwnLimit>,
-    pub payload_bytes: Option<OwnLimit>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum OwnLimit {
-    Default,
-    Of(NonZeroU32),
-}
-
-impl std::str::FromStr for OwnLimit {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "default" => Ok(OwnLimit::Default),
-            _ => text.parse().map(OwnLimit::Of).map_err(|_| "must be a whole number from 1, or default"),
-        }
-    }
-}
-
-impl QuotaChange {
-    fn of(self, before: OwnQuota) -> OwnQuota {
-        let changed = |change: Option<OwnLimit>, before: Option<NonZeroU32>| match change {
-            None => before,
-            Some(OwnLimit::Default) => None,
-            Some(OwnLimit::Of(limit)) => Some(limit),
-        };
-        OwnQuota {
-            requests_per_second: changed(self.requests_per_second, before.requests_per_second),
-            events_per_second: changed(self.events_per_second, before.events_per_second),
-            webhooks: changed(self.webhooks, before.webhooks),
-            payload_bytes: changed(self.payload_bytes, before.payload_bytes),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Rates are kept in memory and begin anew with the process.
 
+use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use sealpost_core::id::TenantNo;
 use sealpost_core::quota::{OwnQuota, Pace, Quota};
 use sealpost_core::tenant::Tenant;
 use sealpost_store::StoreError;
+use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::registry::TenantEntry;
@@ -19,6 +22,49 @@ use super::registry::TenantEntry;
 pub struct Paces {
     requests: Pace,
     events: Pace,
+}
+
+/// A change of a tenant's own limits: a number, or back to the installation's.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaChange {
+    pub requests_per_second: Option<OwnLimit>,
+    pub events_per_second: Option<OwnLimit>,
+    pub webhooks: Option<OwnLimit>,
+    pub payload_bytes: Option<OwnLimit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnLimit {
+    Default,
+    Of(NonZeroU32),
+}
+
+impl FromStr for OwnLimit {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(OwnLimit::Default),
+            _ => text.parse().map(OwnLimit::Of).map_err(|_| "must be a whole number from 1, or default"),
+        }
+    }
+}
+
+impl QuotaChange {
+    pub(super) fn of(self, before: OwnQuota) -> OwnQuota {
+        let changed = |change: Option<OwnLimit>, before: Option<NonZeroU32>| match change {
+            None => before,
+            Some(OwnLimit::Default) => None,
+            Some(OwnLimit::Of(limit)) => Some(limit),
+        };
+        OwnQuota {
+            requests_per_second: changed(self.requests_per_second, before.requests_per_second),
+            events_per_second: changed(self.events_per_second, before.events_per_second),
+            webhooks: changed(self.webhooks, before.webhooks),
+            payload_bytes: changed(self.payload_bytes, before.payload_bytes),
+        }
+    }
 }
 
 impl App {

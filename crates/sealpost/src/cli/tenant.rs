@@ -13,7 +13,8 @@ use super::client::Failure;
 use super::confirm::confirm;
 use super::output::{self, OutputArgs};
 use super::{StoreArgs, admin};
-use crate::app::admin::{AdminAnswer, AdminCall, OwnLimit, QuotaChange, RetentionView, TenantView};
+use crate::app::admin::{AdminAnswer, AdminCall, RetentionView, TenantView};
+use crate::app::quotas::{OwnLimit, QuotaChange};
 
 #[derive(Debug, Args)]
 pub(super) struct TenantArgs {
