@@ -29,7 +29,33 @@ async fn calls_and_deliveries_stand_in_one_list_that_reads_no_payload() {
     assert!(one.has("/console/events/") && !one.has("</span>WEBHOOK_CREATE_START</span>"));
     let request = shown.text().split("?requestIds=").nth(1).unwrap().split('"').next().unwrap().to_owned();
     assert!(admin.get(&format!("/console/analytics?requestIds={request}")).await.has(&request));
-    for nothing in ["types=NO_SUCH", "requestIds=not-one"] {
-        assert!(admin.get(&format!("/console/analytics?{nothing}")).await.has("Nothing fits"), "{nothing}");
+    let other = "requestIds=0000000000000000000001";
+    assert!(admin.get(&format!("/console/analytics?{other}")).await.has("Nothing fits"));
+}
+
+#[tokio::test]
+async fn a_filter_that_is_not_understood_is_told_and_shows_no_rows() {
+    let console = Console::new().await;
+    console.world.webhook(&["did_create"]).await;
+    let event = console.world.publish(json!({"type": "did_create", "payload": {}})).await;
+    let mut admin = console.role(Role::Admin, None).await;
+    for page in ["analytics", "events", "deliveries"] {
+        let rows = format!("/console/{page}/");
+        for wrong in ["from=yesterday", "to=2026-13-01T00:00"] {
+            let shown = admin.get(&format!("/console/{page}?{wrong}")).await;
+            assert!(
+                shown.has("A time is written as") && !shown.has(&rows) && !shown.has(&event),
+                "{page} {wrong}"
+            );
+        }
+    }
+    for (page, why) in [
+        ("analytics?types=NO_SUCH", "There is no such type."),
+        ("analytics?requestIds=not-one", "A request id has 22 letters and digits."),
+        ("events?type=no%20type", "There is no such event type."),
+        ("deliveries?type=no%20type", "There is no such event type."),
+    ] {
+        let shown = admin.get(&format!("/console/{page}")).await;
+        assert!(shown.has(why) && !shown.has(&event), "{page}");
     }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use sealpost_core::analytics::{AnalyticFilter, AnalyticType, Phase, Step};
 use sealpost_core::role::Role;
 
-use super::deliveries::{minute, moment};
+use super::filters::{choice, moment, not_understood, read, time};
 use crate::app::analytics::{AnalyticData, AnalyticEvent};
 use crate::app::clients::Caller;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
@@ -17,35 +17,28 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
     let query =
         [("types", of("types")), ("requestIds", of("requestIds")), ("from", of("from")), ("to", of("to"))];
     let [(_, kind), (_, request), (_, from), (_, to)] = query;
-    let filter = AnalyticFilter {
-        types: (!kind.is_empty()).then(|| vec![kind.to_owned()]),
-        // One that is none fits nothing.
-        requests: (!request.is_empty()).then(|| request.parse().into_iter().collect()),
-        from: minute(from),
-        to: minute(to),
-        ..AnalyticFilter::default()
-    };
     // As an auditor: nobody's payload is read for a list.
     let (tenant, who) = (visit.tenant()?, visit.who()?.to_owned());
     let reader = Caller { tenant, roles: Role::Auditor.into(), webhook: None, client: None, who };
-    let page = visit.app().analytic_events(&reader, filter, cursor::page(&visit)).await?;
-    let next = cursor::next(&page, |event| (event.at, event.id));
+    let found = match filter(kind, request, from, to) {
+        Ok(filter) => Ok(visit.app().analytic_events(&reader, filter, cursor::page(&visit)).await?),
+        Err(why) => Err(why),
+    };
     let main = html! {
         p.lead { "Every webhook and custom-domain call, and every step of a delivery, newest first." }
         (filters(kind, request, from, to))
         div #analytics data-live {
-            @if page.rows.is_empty() {
-                @if query.iter().all(|(_, value)| value.is_empty()) {
-                    (parts::empty("Nothing yet", html! { p { "Calls and deliveries will stand here." } }))
-                } @else {
-                    (parts::empty("Nothing fits", html! { p { a href="/console/analytics" { "Show all" } } }))
-                }
-            } @else {
-                table {
-                    thead { tr { th { "Type" } th { "Request" } th { "When" } th { "Data" } } }
-                    tbody { @for event in &page.rows { (row(event)) } }
-                }
-                (parts::pager(&visit, &query, next.as_deref()))
+            @match &found {
+                Err(why) => (not_understood(why)),
+                Ok(page) if page.rows.is_empty() => (nothing(query.iter().all(|(_, value)| value.is_empty()))),
+                Ok(page) => {
+                    table {
+                        thead { tr { th { "Type" } th { "Request" } th { "When" } th { "Data" } } }
+                        tbody { @for event in &page.rows { (row(event)) } }
+                    }
+                    @let next = cursor::next(page, |event| (event.at, event.id));
+                    (parts::pager(&visit, &query, next.as_deref()))
+                },
             }
         }
         (curl::get(&visit, "/v1/events", &[("types", kind), ("requestIds", request)]))
@@ -53,18 +46,34 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
     Ok(Sheet::new(Section::Analytics, "Analytic events", main).live().into())
 }
 
+fn filter(kind: &str, request: &str, from: &str, to: &str) -> Result<AnalyticFilter, &'static str> {
+    let is_known = |kind: &str| AnalyticType::all().any(|known| known.as_str() == kind);
+    Ok(AnalyticFilter {
+        types: read(kind, |kind| is_known(kind).then(|| vec![kind.to_owned()]), "There is no such type.")?,
+        requests: read(
+            request,
+            |id| Some(vec![id.parse().ok()?]),
+            "A request id has 22 letters and digits.",
+        )?,
+        from: time(from)?,
+        to: time(to)?,
+        ..AnalyticFilter::default()
+    })
+}
+
+/// `at_all`: nothing was left out.
+fn nothing(at_all: bool) -> Markup {
+    if at_all {
+        parts::empty("Nothing yet", html! { p { "Calls and deliveries will stand here." } })
+    } else {
+        parts::empty("Nothing fits", html! { p { a href="/console/analytics" { "Show all" } } })
+    }
+}
+
 fn filters(kind: &str, request: &str, from: &str, to: &str) -> Markup {
     html! {
         form.filters method="get" action="/console/analytics" {
-            div {
-                label for="types" { "Type" }
-                select id="types" name="types" {
-                    option value="" { "Any" }
-                    @for known in AnalyticType::all().map(AnalyticType::as_str) {
-                        option value=(known) selected[known == kind] { (known) }
-                    }
-                }
-            }
+            (choice("types", "Type", AnalyticType::all().map(AnalyticType::as_str), kind))
             div {
                 label for="requestIds" { "Request id" }
                 input id="requestIds" name="requestIds" type="text" value=(request) spellcheck="false";

@@ -2,12 +2,11 @@
 
 use maud::{Markup, html};
 use sealpost_core::delivery::{DeliveryRecord, Status};
-use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{EventId, WebhookId};
-use sealpost_core::time::Timestamp;
 use sealpost_store::history::DeliveryFilter;
 use sealpost_store::page::Page;
 
+use super::filters::{choice, event_type, moment, not_understood, read, time};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{curl, cursor, parts};
@@ -62,40 +61,10 @@ impl<'a> Asked<'a> {
             webhook,
             event,
             status: read(self.status, Status::parse, "There is no such status.")?,
-            event_type: read(
-                self.event_type,
-                |t| EventTypeName::parse(t).ok(),
-                "There is no such event type.",
-            )?,
-            from: read(self.from, minute, "A time is written as 2026-01-31T14:30, in UTC.")?,
-            to: read(self.to, minute, "A time is written as 2026-01-31T14:30, in UTC.")?,
+            event_type: event_type(self.event_type)?,
+            from: time(self.from)?,
+            to: time(self.to)?,
         })
-    }
-}
-
-fn read<T>(
-    text: &str,
-    read: impl FnOnce(&str) -> Option<T>,
-    why: &'static str,
-) -> Result<Option<T>, &'static str> {
-    if text.is_empty() { Ok(None) } else { read(text).map(Some).ok_or(why) }
-}
-
-/// As a browser's field writes it, or with seconds and zone.
-pub(super) fn minute(text: &str) -> Option<Timestamp> {
-    [text.to_owned(), format!("{text}:00Z"), format!("{text}Z")]
-        .iter()
-        .find_map(|text| Timestamp::parse(text).ok())
-}
-
-/// The field for it. A browser complains of a value that it would not have written, and drops it.
-pub(super) fn moment(name: &str, label: &str, text: &str) -> Markup {
-    let fits = !text.ends_with('Z') && minute(text).is_some();
-    html! {
-        div {
-            label for=(name) { (label) }
-            input id=(name) name=(name) type="datetime-local" value=[fits.then_some(text)];
-        }
     }
 }
 
@@ -109,7 +78,7 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
         (filters(&visit, &asked).await?)
         div #deliveries data-live {
             @match &found {
-                Err(why) => p.notice.bad role="alert" { (parts::mark("bad")) (why) },
+                Err(why) => (not_understood(why)),
                 Ok(page) if page.rows.is_empty() => (nothing(&asked)),
                 Ok(page) => {
                     (table(&visit, &page.rows.iter().collect::<Vec<_>>(), true).await?)
@@ -157,6 +126,7 @@ async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
         .iter()
         .filter(|target| visitor.sees(target.webhook.id))
         .map(|target| (target.webhook.id.to_string(), target.webhook.url.shown().to_owned()))
+        .take(CHOICES + 1)
         .collect();
     webhooks.sort_by(|a, b| a.1.cmp(&b.1));
     let chosen = webhooks.iter().any(|(id, _)| id == asked.webhook);
@@ -165,13 +135,7 @@ async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
     Ok(html! {
         form.filters method="get" action="/console/deliveries" {
             @if !asked.event.is_empty() { input type="hidden" name="event" value=(asked.event); }
-            div {
-                label for="status" { "Status" }
-                select id="status" name="status" {
-                    option value="" { "Any" }
-                    @for status in Status::ALL { option value=(status) selected[status.as_str() == asked.status] { (status) } }
-                }
-            }
+            (choice("status", "Status", Status::ALL.iter().map(|status| status.as_str()), asked.status))
             div {
                 label for="webhook" { "Webhook" }
                 @if is_list {
@@ -183,16 +147,7 @@ async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
                     input id="webhook" name="webhook" type="text" value=(asked.webhook) placeholder="Id of a webhook";
                 }
             }
-            div {
-                label for="type" { "Event type" }
-                select id="type" name="type" {
-                    option value="" { "Any" }
-                    @for entry in types {
-                        @let name = entry.event_type.name.as_str();
-                        option value=(name) selected[name == asked.event_type] { (name) }
-                    }
-                }
-            }
+            (choice("type", "Event type", types.iter().map(|entry| entry.event_type.name.as_str()), asked.event_type))
             (moment("from", "From (UTC)", asked.from))
             (moment("to", "To (UTC)", asked.to))
             button type="submit" { "Filter" }

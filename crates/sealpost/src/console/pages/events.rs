@@ -2,53 +2,56 @@
 
 use maud::{Markup, html};
 use sealpost_core::delivery::Status;
-use sealpost_core::event_type::EventTypeName;
 use sealpost_store::history::{EventFilter, EventRecord};
 
-use super::deliveries::{minute, moment};
+use super::filters::{choice, event_type, moment, not_understood, time};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{curl, cursor, parts};
 
 pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
     let (name, from, to) = (visit.query.text("type"), visit.query.text("from"), visit.query.text("to"));
-    let filter =
-        EventFilter { event_type: EventTypeName::parse(name).ok(), from: minute(from), to: minute(to) };
-    let page = visit.app().events(visit.tenant()?, filter, cursor::page(&visit)).await?;
+    let found = match filter(name, from, to) {
+        Ok(filter) => Ok(visit.app().events(visit.tenant()?, filter, cursor::page(&visit)).await?),
+        Err(why) => Err(why),
+    };
     let types = visit.app().tenant(visit.tenant()?).await?.event_types();
     let query = [("type", name), ("from", from), ("to", to)];
-    let next = cursor::next(&page, |event| (event.accepted_at, event.id));
     let main = html! {
         form.filters method="get" action="/console/events" {
-            div {
-                label for="type" { "Event type" }
-                select id="type" name="type" {
-                    option value="" { "Any" }
-                    @for entry in types {
-                        @let known = entry.event_type.name.as_str();
-                        option value=(known) selected[known == name] { (known) }
-                    }
-                }
-            }
+            (choice("type", "Event type", types.iter().map(|entry| entry.event_type.name.as_str()), name))
             (moment("from", "From (UTC)", from))
             (moment("to", "To (UTC)", to))
             button type="submit" { "Filter" }
         }
         div #events data-live {
-            @if page.rows.is_empty() {
-                @if query.iter().all(|(_, value)| value.is_empty()) {
-                    (parts::empty("No events yet", html! { p { "Publish one with " code { "sealpost publish" } ", or " code { "POST /v1/webhooks/events" } "." } }))
-                } @else {
-                    (parts::empty("No event fits", html! { p { a href="/console/events" { "Show all" } } }))
-                }
-            } @else {
-                (table(&page.rows))
-                (parts::pager(&visit, &query, next.as_deref()))
+            @match &found {
+                Err(why) => (not_understood(why)),
+                Ok(page) if page.rows.is_empty() => (nothing(query.iter().all(|(_, value)| value.is_empty()))),
+                Ok(page) => {
+                    (table(&page.rows))
+                    @let next = cursor::next(page, |event| (event.accepted_at, event.id));
+                    (parts::pager(&visit, &query, next.as_deref()))
+                },
             }
         }
         (curl::get(&visit, "/v1/webhooks/events", &[("type", name)]))
     };
     Ok(Sheet::new(Section::Events, "Events", main).live().into())
+}
+
+fn filter(name: &str, from: &str, to: &str) -> Result<EventFilter, &'static str> {
+    Ok(EventFilter { event_type: event_type(name)?, from: time(from)?, to: time(to)? })
+}
+
+/// `at_all`: nothing was left out.
+fn nothing(at_all: bool) -> Markup {
+    if at_all {
+        let how = html! { p { "Publish one with " code { "sealpost publish" } ", or " code { "POST /v1/webhooks/events" } "." } };
+        parts::empty("No events yet", how)
+    } else {
+        parts::empty("No event fits", html! { p { a href="/console/events" { "Show all" } } })
+    }
 }
 
 fn table(rows: &[EventRecord]) -> Markup {

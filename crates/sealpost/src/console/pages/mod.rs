@@ -7,6 +7,7 @@ mod delivery;
 mod event;
 mod event_types;
 mod events;
+mod filters;
 mod keys;
 mod openid;
 mod overview;

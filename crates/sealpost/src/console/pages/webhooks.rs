@@ -17,6 +17,8 @@ use crate::console::{charts, curl, parts};
 
 /// Each row asks the store for its own recent deliveries.
 const ROWS: usize = 25;
+/// So many are looked through seldom.
+const MANY: usize = 2000;
 /// Deliveries that a sparkline shows.
 pub(super) const RECENT: u32 = 24;
 
@@ -77,7 +79,8 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
         }
         @if visit.visitor()?.only.is_none() { (curl::get(&visit, "/v1/webhooks", &[])) }
     };
-    Ok(Sheet::new(Section::Webhooks, "Webhooks", main).live().into())
+    let sheet = Sheet::new(Section::Webhooks, "Webhooks", main);
+    Ok(if all.len() > MANY { sheet.live_slowly() } else { sheet.live() }.into())
 }
 
 fn nothing(visit: &Visit) -> Markup {
