@@ -1,5 +1,7 @@
 //! Hides what only the receiver and we may know from an answer that repeats its request, before anything of it is kept.
 
+use std::borrow::Cow;
+
 use sealpost_core::webhook::WebhookSecrets;
 
 /// Shorter values are no secrets, and would be found by accident.
@@ -7,17 +9,23 @@ const LEAST: usize = 8;
 /// Not longer than the shortest of them: what is masked never grows.
 const MASK: &[u8; LEAST] = b"[secret]";
 
-/// The text without the token and without the values of the owner's headers. A beginning of one at the very end, where
-/// the answer was cut off, counts as well.
+/// The text without the token and without the values of the owner's headers, whole or in words (`Bearer` and the
+/// rest), also as a JSON text would write them. A beginning of one at the very end, where the answer was cut off, counts
+/// as well.
 pub(super) fn masked(text: &[u8], secrets: &WebhookSecrets) -> Vec<u8> {
     let token = secrets.token.iter();
-    let mut all: Vec<&[u8]> = token
+    let mut all: Vec<Cow<'_, str>> = token
         .chain(secrets.headers.iter().map(|(_, value)| value))
-        .map(|secret| secret.reveal().as_bytes())
+        .flat_map(|secret| {
+            let whole = secret.reveal().as_str();
+            std::iter::once(whole).chain(whole.split_ascii_whitespace())
+        })
         .filter(|secret| secret.len() >= LEAST)
+        .flat_map(spellings)
         .collect();
     // One may be a part of another.
     all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let all: Vec<&[u8]> = all.iter().map(|secret| secret.as_bytes()).collect();
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, behind)) = rest.split_first() {
@@ -36,6 +44,14 @@ pub(super) fn masked(text: &[u8], secrets: &WebhookSecrets) -> Vec<u8> {
     out
 }
 
+/// As it is, as a JSON string, and as one whose writer also escapes slashes.
+fn spellings(secret: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let quoted = serde_json::Value::from(secret).to_string();
+    let json = quoted[1..quoted.len() - 1].to_owned();
+    let slashes = json.replace('/', r"\/");
+    [Cow::Borrowed(secret), Cow::Owned(json), Cow::Owned(slashes)].into_iter()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,14 +62,17 @@ mod tests {
         let header = |value: &str| ("x".to_owned(), Secret::new(value.to_owned()));
         let secrets = WebhookSecrets {
             token: Some(Secret::new("abcdefghijkl".into())),
-            headers: vec![header("Bearer abcdefghijkl"), header("prod")],
+            headers: vec![header("Bearer mnopqrst/u\"v"), header("prod")],
             ..WebhookSecrets::default()
         };
         for (text, left) in [
             ("", ""),
             (r#"{"token":"abcdefghijkl","env":"prod"}"#, r#"{"token":"[secret]","env":"prod"}"#),
             ("abcdefghijklabcdefghijkl", "[secret][secret]"),
-            ("Authorization: Bearer abcdefghijkl", "Authorization: [secret]"),
+            ("Authorization: Bearer mnopqrst/u\"v", "Authorization: [secret]"),
+            ("token mnopqrst/u\"v", "token [secret]"),
+            (r#"{"a":"Bearer mnopqrst/u\"v"}"#, r#"{"a":"[secret]"}"#),
+            (r#"{"a":"mnopqrst\/u\"v"}"#, r#"{"a":"[secret]"}"#),
             ("cut off: abcdefgh", "cut off: [secret]"),
             ("cut off: abcdefg", "cut off: abcdefg"),
             ("abcdefgh and on", "abcdefgh and on"),
