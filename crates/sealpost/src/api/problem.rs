@@ -92,26 +92,6 @@ impl Problem {
         Problem::Invalid(vec![Detail::new(location, param, msg, value)])
     }
 
-    /// Its code and its sentence, for those who are not answered.
-    pub(super) fn in_words(&self) -> (&'static str, &str) {
-        match self {
-            Problem::Invalid(_) => ("BadRequest", VALIDATION),
-            Problem::Refused(message) => ("BadRequest", message),
-            Problem::Unauthorized => ("Unauthorized", "Unauthorized"),
-            Problem::Forbidden => ("Forbidden", "Forbidden"),
-            Problem::NotFound(_) => ("NotFound", "Resource Not Found"),
-            Problem::MethodNotAllowed { .. } => ("MethodNotAllowed", "Method Not Allowed"),
-            Problem::TooSlow => ("RequestTimeout", "The body did not arrive in time"),
-            Problem::Conflict(message) => ("Conflict", message),
-            Problem::LimitReached(message) => ("LimitReached", message),
-            Problem::TooLarge(message) => ("PayloadTooLarge", message),
-            Problem::UnsupportedMediaType(message) => ("UnsupportedMediaType", message),
-            Problem::TooFast(_) => ("TooManyRequests", "The tenant is ahead of its rate"),
-            Problem::Unavailable { message, .. } => ("ServiceUnavailable", message),
-            Problem::Internal => ("InternalServerError", "Internal Server Error"),
-        }
-    }
-
     /// The id in the path names nothing.
     pub(super) fn no_such(param: &str, value: &str) -> Self {
         let detail = Detail::new(Location::Params, param, "Resource Not Found", Some(value.into()));

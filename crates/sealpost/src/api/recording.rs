@@ -60,7 +60,7 @@ impl Recording {
     }
 
     fn fail(&self, problem: &Problem) {
-        let (code, message) = problem.in_words();
+        let (_, code, message) = problem.facts();
         self.put(Phase::Fail, json!({"error": {"message": message, "type": code}}));
     }
 

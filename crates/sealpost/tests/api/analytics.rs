@@ -124,11 +124,11 @@ async fn every_operation_leaves_a_start_and_a_success_or_a_failure() {
         WEBHOOK_UPDATE_START {"id":"ID0"}
         WEBHOOK_UPDATE_SUCCESS {"id":"ID0","events":["OpenIdCredentialIssued"],"url":"https://b.example/","disabled":false}
         WEBHOOK_UPDATE_START {"id":"ID1"}
-        WEBHOOK_UPDATE_FAIL {"error":{"message":"Resource Not Found","type":"NotFound"}}
+        WEBHOOK_UPDATE_FAIL {"error":{"message":"Validation Error","type":"NotFound"}}
         WEBHOOK_DELETE_START {"id":"ID0"}
         WEBHOOK_DELETE_SUCCESS {"id":"ID0"}
         WEBHOOK_DELETE_START {"id":"ID0"}
-        WEBHOOK_DELETE_FAIL {"error":{"message":"Resource Not Found","type":"NotFound"}}
+        WEBHOOK_DELETE_FAIL {"error":{"message":"Validation Error","type":"NotFound"}}
         CONFIG_CUSTOM_DOMAIN_RETRIEVE_START {}
         CONFIG_CUSTOM_DOMAIN_RETRIEVE_FAIL {"error":{"message":"Resource Not Found","type":"NotFound"}}
         CONFIG_CUSTOM_DOMAIN_CREATE_START {}
