@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{AnalyticId, ClientId};
+use crate::limits::ANALYTICS_MEMBER_BYTES;
 use crate::time::Timestamp;
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -248,6 +249,14 @@ impl LogLevel {
     }
 }
 
+/// A call's data without the members that are too large to be kept for every call.
+pub fn without_large(mut data: Value) -> Value {
+    if let Value::Object(members) = &mut data {
+        members.retain(|_, value| value.to_string().len() <= ANALYTICS_MEMBER_BYTES);
+    }
+    data
+}
+
 /// Members of `data` that only level 3 tells.
 const SENSITIVE: [&str; 2] = ["verificationToken", "payload"];
 
@@ -437,6 +446,14 @@ mod tests {
             let got = [Some(client), Some(other), None].map(|client| filter.admits_caller(client));
             assert_eq!(got, admitted, "{filter:?}");
         }
+    }
+
+    #[test]
+    fn a_large_member_is_left_out_and_the_others_stay() {
+        let text = |bytes| "x".repeat(bytes - 2);
+        let data = serde_json::json!({"a": text(ANALYTICS_MEMBER_BYTES), "b": text(ANALYTICS_MEMBER_BYTES + 1), "c": [1]});
+        let left = serde_json::json!({"a": text(ANALYTICS_MEMBER_BYTES), "c": [1]});
+        assert_eq!(without_large(data), left);
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub const UNSETTLED_MAX: usize = 4096;
 /// SIGTERM: sends in flight may end within this.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
+/// A member of an analytic event's `data`, as JSON; a larger one is left out.
+pub const ANALYTICS_MEMBER_BYTES: usize = 4 * 1024;
 /// Analytic events of calls that wait to be stored; some 200 bytes each. More come only while the store is held up, and
 /// then the oldest go.
 pub const ANALYTICS_WAITING: usize = 10_000;

@@ -84,7 +84,7 @@ pub trait Upkeep: Send + Sync {
     /// apply retention. Short enough to run between other work.
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError>;
 
-    /// Stores calls in one write that waits for everybody else's.
+    /// Stores calls in one write that waits for everybody else's; refused like an accept while there is no room.
     async fn record_calls(&self, calls: Vec<RecordedCall>) -> Result<(), StoreError>;
     /// Drops recorded calls that are older, a bounded number at once. Returns how many; 0: none is left.
     async fn forget_calls(&self, before: Timestamp) -> Result<u64, StoreError>;

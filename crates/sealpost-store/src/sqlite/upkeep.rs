@@ -65,7 +65,7 @@ impl Upkeep for SqliteStore {
 
     async fn record_calls(&self, calls: Vec<RecordedCall>) -> Result<(), StoreError> {
         let cost = Cost::rows(calls.len());
-        self.writer.run(Kind::Upkeep, cost, move |conn, _| calls::insert(conn, &calls)).await
+        self.writer.run(Kind::Record, cost, move |conn, _| calls::insert(conn, &calls)).await
     }
 
     async fn forget_calls(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Registry,
     /// Runs when nothing else waits, or after 100 ms; never together with others.
     Upkeep,
+    /// As upkeep, but refused as an accept is: it only adds.
+    Record,
 }
 
 /// How much of a group a member takes.

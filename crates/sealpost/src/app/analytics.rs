@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use sealpost_core::analytics::{AnalyticFilter, AnalyticType, LogLevel, Operation, Phase, RequestId};
+use sealpost_core::analytics::{
+    AnalyticFilter, AnalyticType, LogLevel, Operation, Phase, RequestId, without_large,
+};
 use sealpost_core::audit::Action;
 use sealpost_core::delivery::{AttemptRecord, State};
 use sealpost_core::event_type::{EventTypeName, OPENID_CREDENTIAL_ISSUED_SUMMARY};
@@ -24,9 +26,9 @@ use sealpost_store::upkeep::RecordedCall;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::App;
 use super::clients::Caller;
 use super::registry::TenantEntry;
+use super::{App, detached};
 
 /// Recorded calls on their way to the store.
 #[derive(Debug, Default)]
@@ -52,6 +54,11 @@ impl Waiting {
         self.newest = (at, place);
         [chance[0], chance[1]] = place.min(0xfff).to_be_bytes();
         AnalyticId::new(at, chance)
+    }
+
+    /// The oldest of them; some may be gone already, for lack of room.
+    fn take(&mut self, calls: usize) -> Vec<RecordedCall> {
+        self.calls.drain(..calls.min(self.calls.len())).collect()
     }
 
     /// Puts `calls` before those that wait. Beyond the bound the oldest go; says how many.
@@ -148,7 +155,7 @@ impl App {
     /// Takes note of one end of a call, at the level of its tenant now.
     pub fn record(&self, entry: &TenantEntry, end: CallEnd) {
         let CallEnd { operation, phase, request, client, data } = end;
-        let data = entry.log_level().of(data);
+        let data = entry.log_level().of(data).map(without_large);
         let chance = self.clock.chance();
         let dropped = self.recorded.change(|waiting| {
             // Read inside: the list is in the order of time.
@@ -163,18 +170,26 @@ impl App {
 
     /// Stores what was recorded until now. What the store does not take for now waits on.
     pub async fn store_recorded(&self) -> Result<(), StoreError> {
+        let app = self.clone();
+        // A reader that goes away must not take with it what it was about to store.
+        detached(async move { app.store_slices().await }).await
+    }
+
+    async fn store_slices(&self) -> Result<(), StoreError> {
         let _alone = self.recorded.storing.lock().await;
-        let calls: Vec<RecordedCall> = self.recorded.change(|waiting| waiting.calls.drain(..).collect());
-        if calls.is_empty() {
-            return Ok(());
+        let mut left = self.recorded.change(|waiting| waiting.calls.len());
+        while left > 0 {
+            let slice = left.min(bound::UPKEEP_ROWS as usize);
+            let calls = self.recorded.change(|waiting| waiting.take(slice));
+            left -= slice;
+            if let Err(error) = self.store.record_calls(calls.clone()).await {
+                let dropped = self.recorded.change(|waiting| waiting.put_back(calls));
+                self.recorded.count_dropped(dropped);
+                self.recorded.some.notify_one();
+                return Err(error);
+            }
         }
-        let stored = self.store.record_calls(calls.clone()).await;
-        if stored.is_err() {
-            let dropped = self.recorded.change(|waiting| waiting.put_back(calls));
-            self.recorded.count_dropped(dropped);
-            self.recorded.some.notify_one();
-        }
-        stored
+        Ok(())
     }
 
     /// Drops some of what was recorded too long ago; 0: nothing is left.

@@ -1,5 +1,7 @@
+use sealpost_core::analytics::{Operation, Phase, RequestId};
 use sealpost_core::delivery::{FailReason, State};
 use sealpost_core::health::HealthChange;
+use sealpost_core::id::AnalyticId;
 use sealpost_core::settings::{RetentionKind, WebhookSettings};
 
 use super::*;
@@ -7,6 +9,7 @@ use crate::inbox::Inbox;
 use crate::queue::Next;
 use crate::registry::Registry;
 use crate::sqlite::testing::{Fixture, at, by, claimed, event, settlement, waiting};
+use crate::upkeep::{RecordedCall, Upkeep};
 
 const DELIVERED: Next = Next::End(State::Delivered);
 const FAILED: Next = Next::End(State::Failed(FailReason::AttemptsExhausted));
@@ -209,6 +212,19 @@ async fn lanes_are_found_by_their_earliest_due_time() {
     assert_eq!(fixture.store.lanes(Some(hint(&one).lane), 10).await.unwrap(), [hint(&two)]);
 }
 
+fn call(tenant: TenantNo) -> RecordedCall {
+    RecordedCall {
+        tenant,
+        id: AnalyticId::new(at(0), [0; 10]),
+        at: at(0),
+        operation: Operation::WebhookCreate,
+        phase: Phase::Start,
+        request: RequestId::from_bytes([0; 16]),
+        client: None,
+        data: None,
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_events_and_takes_settlements() {
     let fixture = Fixture::new().await;
@@ -217,6 +233,9 @@ async fn a_full_disk_refuses_events_and_takes_settlements() {
     let fixture = fixture.restart(|options| options.disk_reserve_bytes = u64::MAX);
     let refused = fixture.try_accept(vec![event(vec![waiting(&webhook)])]).await;
     assert!(matches!(refused, Err(StoreError::Full)));
+    let recorded = fixture.store.record_calls(vec![call(fixture.tenant)]).await;
+    assert!(matches!(recorded, Err(StoreError::Full)));
+    fixture.store.sweep(at(0)).await.unwrap();
     assert_eq!(fixture.claim(&webhook, at(0)).await.len(), 1);
     let orphan = fixture.store.orphans(1).await.unwrap().remove(0);
     let settled =

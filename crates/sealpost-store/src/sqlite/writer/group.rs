@@ -86,7 +86,11 @@ impl Thread {
 
     /// Answers at once who must not write now.
     fn without_refused(&mut self, group: Vec<Waiting>) -> Vec<Waiting> {
-        let asks = group.iter().any(|m| m.kind == Kind::Accept || (m.kind == Kind::Claim && self.starved));
+        let asks = group.iter().any(|member| match member.kind {
+            Kind::Accept | Kind::Record => true,
+            Kind::Claim => self.starved,
+            Kind::Settle | Kind::Registry | Kind::Upkeep => false,
+        });
         let room = if asks { self.disk.has_room() } else { None };
         if room == Some(true) {
             self.starved = false;
@@ -94,7 +98,7 @@ impl Thread {
         let mut kept = Vec::with_capacity(group.len());
         for member in group {
             let refused = match member.kind {
-                Kind::Accept => room == Some(false),
+                Kind::Accept | Kind::Record => room == Some(false),
                 Kind::Claim => self.starved,
                 Kind::Settle | Kind::Registry | Kind::Upkeep => false,
             };

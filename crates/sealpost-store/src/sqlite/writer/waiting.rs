@@ -154,7 +154,7 @@ impl Queues {
             Kind::Claim => &mut self.claims,
             Kind::Settle => &mut self.settles,
             Kind::Registry => &mut self.registry,
-            Kind::Upkeep => &mut self.upkeep,
+            Kind::Upkeep | Kind::Record => &mut self.upkeep,
         }
     }
 
