@@ -282,7 +282,7 @@ impl App {
             }
             AdminCall::TenantLimits { tenant, change } => {
                 let found = self.named_tenant(&tenant).await?;
-                let changed = self.change_quota(found.no, change.of(found.quota), who).await?;
+                let changed = self.change_quota(found.no, |before| change.of(before), who).await?;
                 let changed =
                     changed.ok_or(AdminError::NotFound(format!("there is no tenant `{tenant}`")))?;
                 Ok(AdminAnswer::Tenant(changed.into()))

@@ -91,7 +91,9 @@ impl App {
         who: &str,
     ) -> Result<KeyRing, KeyRefused> {
         let entry = self.tenant(tenant).await?;
-        for _ in 0..ROTATE_TRIES {
+        // At once, a second try would put into use the key that the other one has just published.
+        let tries = if at_once { 1 } else { ROTATE_TRIES };
+        for _ in 0..tries {
             let keys = entry.keys();
             let fresh = new_key(self.clock.as_ref(), KeyState::Next);
             let ring = keys.ring.rotated(fresh, self.clock.now(), self.config.publish_ahead, at_once)?;
@@ -99,7 +101,7 @@ impl App {
                 .store
                 .put_keys(tenant, ring.clone(), keys.version, self.by(who, Action::RotateKeys))
                 .await?;
-            self.registry.refresh(&entry).await?;
+            self.registry.refresh_after_change(&entry).await?;
             if stored {
                 return Ok(ring);
             }

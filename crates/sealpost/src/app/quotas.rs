@@ -88,14 +88,17 @@ impl App {
         paces.events.take(self.clock.now(), u32::try_from(many).unwrap_or(u32::MAX), rate)
     }
 
-    /// Replaces a tenant's own limits; in force when this returns. `None`: no such tenant.
+    /// Changes a tenant's own limits from what they are; in force when this returns. `None`: no such tenant.
     pub async fn change_quota(
         &self,
         tenant: TenantNo,
-        quota: OwnQuota,
+        change: impl FnOnce(OwnQuota) -> OwnQuota,
         who: &str,
     ) -> Result<Option<Tenant>, StoreError> {
         let entry = self.tenant(tenant).await?;
+        let _alone = entry.changing.lock().await;
+        self.registry.refresh(&entry).await?;
+        let quota = change(entry.quota());
         let changed = self.store.change_quota(tenant, quota, self.by(who, Action::ChangeQuota)).await?;
         self.registry.refresh_after_change(&entry).await?;
         // What was paid at the old rate is no debt at the new one.

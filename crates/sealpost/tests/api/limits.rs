@@ -169,8 +169,8 @@ async fn the_installations_limits_hold_for_who_has_none() {
     assert_eq!(world.get("/v1/webhooks").await.status, 429);
     // A tenant's own come first, before and after the process ends.
     let own = OwnQuota { requests_per_second: rate(100), ..OwnQuota::default() };
-    assert!(world.app.change_quota(world.tenant, own, "test").await.unwrap().is_some());
-    assert_eq!(world.app.change_quota(TenantNo(99), own, "test").await.ok(), None);
+    assert!(world.app.change_quota(world.tenant, |_| own, "test").await.unwrap().is_some());
+    assert_eq!(world.app.change_quota(TenantNo(99), |_| own, "test").await.ok(), None);
     for _ in 0..2 {
         for _ in 0..20 {
             assert_eq!(world.get("/v1/webhooks").await.status, 200);

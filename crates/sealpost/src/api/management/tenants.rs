@@ -135,7 +135,7 @@ pub(in crate::api) async fn put_limits(mut call: Call) -> Result<Response, Probl
         payload_bytes: fields.optional("payloadBytes", limit),
     };
     fields.finish()?;
-    let changed = call.app().change_quota(tenant.no, quota, call.operator()?).await?;
+    let changed = call.app().change_quota(tenant.no, |_| quota, call.operator()?).await?;
     answer::ok(&changed.ok_or_else(|| call.no_such())?.quota)
 }
 
