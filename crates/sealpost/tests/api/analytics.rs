@@ -533,11 +533,20 @@ async fn they_are_kept_for_their_time_and_through_a_restart() {
 
 #[tokio::test]
 async fn without_retention_nothing_is_recorded_or_shown_and_what_was_goes() {
-    let mut world = World::analytics(None).await;
+    let mut world = World::new().await;
+    world.get("/v1/webhooks").await;
+    world.app.store_recorded().await.unwrap();
+    world.tick();
+    world = world.restart_with(|config| config.analytics_retention = None).await;
     deliveries(&mut world).await;
     assert_eq!(world.get("/v1/events").await.to_string(), r#"200 {"data":[]}"#);
     world.app.store_recorded().await.unwrap();
-    assert_eq!(world.app.forget_calls().await.unwrap(), 0, "nothing was recorded");
+    assert_eq!(
+        world.app.forget_calls().await.unwrap(),
+        2,
+        "the start and the success of the one call from before"
+    );
+    assert_eq!(world.app.forget_calls().await.unwrap(), 0);
 }
 
 #[tokio::test]

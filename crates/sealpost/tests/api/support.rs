@@ -93,8 +93,14 @@ impl World {
 
     /// The same folder in another process, as far as memory goes.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| ()).await
+    }
+
+    /// And with other settings.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut AppConfig)) -> Self {
         let World { folder, app, router, metrics, claimed, clock, .. } = self;
-        let config = (*app.config).clone();
+        let mut config = (*app.config).clone();
+        change(&mut config);
         drop((app, router, metrics, claimed));
         Self::begin(folder, 0, TxtLookup::default(), config, clock).await
     }

@@ -6,4 +6,5 @@ mod parked;
 mod service;
 mod story;
 mod truvera;
+mod upkeep;
 mod wire;

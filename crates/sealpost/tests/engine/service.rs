@@ -46,11 +46,21 @@ pub(crate) fn rules() -> UrlRules {
 
 impl Service {
     pub(crate) async fn start(out: Scripted) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::on(folder, Arc::new(out), Arc::new(ManualClock::at(Timestamp::from_millis(START_MS)))).await
+        Self::start_rotating(out, None).await
     }
 
-    async fn on(folder: Arc<TempDir>, out: Arc<Scripted>, clock: Arc<ManualClock>) -> Self {
+    pub(crate) async fn start_rotating(out: Scripted, every: Option<Duration>) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(START_MS)));
+        Self::on(folder, Arc::new(out), clock, every).await
+    }
+
+    async fn on(
+        folder: Arc<TempDir>,
+        out: Arc<Scripted>,
+        clock: Arc<ManualClock>,
+        rotate_every: Option<Duration>,
+    ) -> Self {
         let store = SqliteStore::open(OpenOptions::new(folder.path().join("sealpost.db"))).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let config = AppConfig {
@@ -62,7 +72,7 @@ impl Service {
             quota: sealpost_core::quota::Quota::default(),
             analytics_retention: Some(Duration::from_secs(30 * 86_400)),
             publish_ahead: Duration::from_secs(86_400),
-            rotate_every: None,
+            rotate_every,
         };
         let dyn_clock: Arc<dyn Clock> = clock.clone();
         let (app, ready) = App::new(store, dyn_clock, Caps::default(), config);
@@ -84,7 +94,7 @@ impl Service {
         self.app.store.close().await.unwrap();
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
         drop(self);
-        Self::on(folder, Arc::new(out), clock).await
+        Self::on(folder, Arc::new(out), clock, None).await
     }
 
     /// As `kill -9` leaves it: whatever was claimed stays claimed. Then the next process, with other receivers.
@@ -94,7 +104,7 @@ impl Service {
         self.app.store.close().await.unwrap();
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
         drop(self);
-        Self::on(folder, Arc::new(out), clock).await
+        Self::on(folder, Arc::new(out), clock, None).await
     }
 
     pub(crate) async fn webhook(&self, url: &str, types: &[&str]) -> Webhook {
