@@ -1,6 +1,7 @@
 //! What an entry of the audit log shows of a thing before and after a change: what its administrator wrote, and never
 //! a secret.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use sealpost_core::domain::CustomDomain;
@@ -103,10 +104,23 @@ pub fn webhook(webhook: &Webhook) -> Value {
 pub fn event_type(event_type: &EventType) -> Value {
     json!({
         "description": event_type.description,
-        "schema": event_type.schema,
+        "schema": event_type.schema.as_ref().map(digested),
         "summary": event_type.summary,
         "receiveAll": event_type.receive_all,
     })
+}
+
+/// A longer text of JSON is told by its digest, so that no entry grows with what it is about.
+const SHOWN_BYTES: usize = 4 * 1024;
+
+fn digested(value: &Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= SHOWN_BYTES {
+        return value.clone();
+    }
+    let digest = digest(&SHA256, text.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"bytes": text.len(), "sha256": hex})
 }
 
 /// The keys in use, by their names.
@@ -146,5 +160,16 @@ mod tests {
         let right = json!({"disabled": true, "settings": {"timeoutMs": 2}, "old": null, "new": [1]});
         assert_eq!(change, Change { before: Some(left), after: Some(right) });
         assert_eq!(Change::between(&after, &after), Change::default());
+    }
+
+    #[test]
+    fn a_long_schema_is_told_by_its_digest() {
+        let short = json!({"type": "object"});
+        assert_eq!(digested(&short), short);
+        let text = "a".repeat(SHOWN_BYTES - 2);
+        assert_eq!(digested(&json!(text)), json!(text));
+        // `printf '"%s"' $(printf 'a%.0s' $(seq 4095)) | sha256sum`
+        let hex = "32a5413b832014b6d6619032d9a8fef17ffca11d3247090050ea89faf459c9ef";
+        assert_eq!(digested(&json!("a".repeat(4095))), json!({"bytes": 4097, "sha256": hex}));
     }
 }
