@@ -44,6 +44,8 @@ pub enum Permission {
     ReadSecrets,
     /// Read a stored payload (a subscriber: of events sent to its webhook).
     ReadPayloads,
+    /// Read the beginning of what a receiver answered, which may repeat what it was sent (a subscriber: its webhook's).
+    ReadExcerpts,
     /// Erase payloads.
     Erase,
     /// Read the catalogue of event types.
@@ -64,7 +66,7 @@ pub enum Permission {
 
 impl Permission {
     /// Those that a role can have.
-    pub const OF_ROLES: [Permission; 14] = [
+    pub const OF_ROLES: [Permission; 15] = [
         Permission::ManageWebhooks,
         Permission::ReadWebhooks,
         Permission::Publish,
@@ -72,6 +74,7 @@ impl Permission {
         Permission::RepairDeliveries,
         Permission::ReadSecrets,
         Permission::ReadPayloads,
+        Permission::ReadExcerpts,
         Permission::Erase,
         Permission::ReadEventTypes,
         Permission::ManageEventTypes,
@@ -92,6 +95,7 @@ impl Permission {
             Permission::RepairDeliveries => "deliveries:repair",
             Permission::ReadSecrets => "secrets:read",
             Permission::ReadPayloads => "payloads:read",
+            Permission::ReadExcerpts => "excerpts:read",
             Permission::Erase => "payloads:erase",
             Permission::ReadEventTypes => "event-types:read",
             Permission::ManageEventTypes => "event-types:manage",
@@ -114,6 +118,7 @@ impl Permission {
             Permission::RepairDeliveries => &[Admin, Issuer, ManagedIssuer],
             Permission::ReadSecrets => &[Admin, Issuer],
             Permission::ReadPayloads => &[Admin, Subscriber],
+            Permission::ReadExcerpts => &[Admin, Issuer, ManagedIssuer, Subscriber],
             Permission::Erase => &[Admin],
             Permission::ReadEventTypes => &[Admin, Issuer, ManagedIssuer, Publisher, Auditor],
             Permission::ManageEventTypes => &[Admin],
@@ -228,10 +233,13 @@ impl Roles {
         self.0 & role.bit() != 0
     }
 
+    /// Whether one of them may.
+    pub fn may(self, permission: Permission) -> bool {
+        self.iter().any(|role| role.may(permission))
+    }
+
     pub fn permissions(self) -> impl Iterator<Item = Permission> {
-        Permission::OF_ROLES
-            .into_iter()
-            .filter(move |permission| self.iter().any(|role| role.may(*permission)))
+        Permission::OF_ROLES.into_iter().filter(move |permission| self.may(*permission))
     }
 
     /// This role and no other.
@@ -315,6 +323,7 @@ mod tests {
             Permission::RepairDeliveries,
             Permission::ReadSecrets,
             Permission::ReadPayloads,
+            Permission::ReadExcerpts,
             Permission::Erase,
             Permission::ManageDomain,
         ]
@@ -331,6 +340,7 @@ mod tests {
             RepairDeliveries: admin issuer managed-issuer
             ReadSecrets: admin issuer
             ReadPayloads: admin subscriber
+            ReadExcerpts: admin issuer managed-issuer subscriber
             Erase: admin
             ManageDomain: admin issuer managed-issuer verifier dts-provider"#]]
         .assert_eq(&table.join("\n"));

@@ -47,7 +47,7 @@ pub struct Visitor {
 
 impl Visitor {
     pub fn may(&self, permission: Permission) -> bool {
-        self.roles.iter().any(|role| role.may(permission))
+        self.roles.may(permission)
     }
 
     /// Whether a webhook is among those the visitor may know of.

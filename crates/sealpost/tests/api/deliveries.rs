@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use sealpost_core::delivery::{FailReason, State};
-use sealpost_core::role::Role;
+use sealpost_core::role::{Role, Roles};
 use serde_json::{Value, json};
 
 use crate::support::{ABSENT, Said, World, call, delete, get, post, put};
@@ -42,10 +42,53 @@ async fn a_delivery_is_shown_with_its_attempts() {
             }],
         })
     );
-    let auditor = world.key(Role::Auditor, None).await;
-    let seen = world.call(get(&path).by(&auditor)).await.json();
-    assert_eq!(seen["attempts"][0].get("responseExcerpt"), None);
-    assert_eq!(seen["attempts"][0]["error"], "answered 500");
+}
+
+/// Whatever else somebody is, what a receiver answered is shown for one reason only.
+#[tokio::test]
+async fn what_a_receiver_answered_is_for_whoever_may_read_excerpts() {
+    let mut world = World::new().await;
+    let own = world.webhook(&["did_create"]).await.parse().unwrap();
+    world.publish(did("did_create")).await;
+    let path = format!("{DELIVERIES}/{}", world.newest_delivery("").await);
+    world.settle(500, Some(b"no"), State::Failed(FailReason::AttemptsExhausted)).await;
+    let mut said = String::new();
+    let singles = Role::ALL.map(Roles::from).into_iter();
+    for roles in singles.chain(Role::ALL.map(|role| Roles::from(Role::Auditor).and(role))) {
+        if roles.has(Role::Subscriber) && !roles.is_only(Role::Subscriber) {
+            continue;
+        }
+        let key = world.key(roles, roles.has(Role::Subscriber).then_some(own)).await;
+        let answer = world.call(get(&path).by(&key)).await;
+        let seen = match answer.status {
+            200 => {
+                assert_eq!(answer.json()["attempts"][0]["error"], "answered 500", "{roles}");
+                answer.json()["attempts"][0].get("responseExcerpt").map_or("none", |_| "shown").to_owned()
+            }
+            status => status.to_string(),
+        };
+        said += &format!("{roles}: {seen}\n");
+    }
+    expect![[r#"
+        admin: shown
+        issuer: shown
+        managed-issuer: shown
+        publisher: 403
+        auditor: none
+        subscriber: shown
+        verifier: 403
+        dts-provider: 403
+        dts-consumer: 403
+        admin,auditor: shown
+        issuer,auditor: shown
+        managed-issuer,auditor: shown
+        publisher,auditor: none
+        auditor: none
+        auditor,verifier: none
+        auditor,dts-provider: none
+        auditor,dts-consumer: none
+    "#]]
+    .assert_eq(&said);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use sealpost_core::id::{TenantNo, WebhookId};
 use sealpost_core::openid::Provider;
 use sealpost_core::outcome::Outcome;
 use sealpost_core::quota::{OwnQuota, Quota};
-use sealpost_core::role::Role;
+use sealpost_core::role::{Role, Roles};
 use sealpost_core::settings::ServerDefaults;
 use sealpost_core::target_url::UrlRules;
 use sealpost_core::time::Timestamp;
@@ -136,9 +136,10 @@ impl World {
     }
 
     /// A fresh API key of tenant `default`.
-    pub(crate) async fn key(&self, role: Role, webhook: Option<WebhookId>) -> String {
+    pub(crate) async fn key(&self, roles: impl Into<Roles>, webhook: Option<WebhookId>) -> String {
+        let (roles, tenant) = (roles.into(), self.tenant);
         let made =
-            self.app.create_client(self.tenant, role.as_str(), role, webhook, None, "test").await.unwrap();
+            self.app.create_client(tenant, &roles.to_string(), roles, webhook, None, "test").await.unwrap();
         made.key.reveal().clone()
     }
 

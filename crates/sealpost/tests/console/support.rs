@@ -10,7 +10,7 @@ use sealpost::console::{self, ConsoleState};
 use sealpost::peer::ClientInfo;
 use sealpost_core::dialect::Dialect;
 use sealpost_core::id::WebhookId;
-use sealpost_core::role::Role;
+use sealpost_core::role::Roles;
 use sealpost_core::webhook::Webhook;
 use sealpost_store::page::PageRequest;
 use tower::ServiceExt as _;
@@ -58,8 +58,8 @@ impl Console {
         self.with_key(&self.world.admin).await
     }
 
-    pub(crate) async fn role(&self, role: Role, webhook: Option<WebhookId>) -> Browser {
-        self.with_key(&self.world.key(role, webhook).await).await
+    pub(crate) async fn role(&self, roles: impl Into<Roles>, webhook: Option<WebhookId>) -> Browser {
+        self.with_key(&self.world.key(roles, webhook).await).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deliveries: looking at them and their attempts, redelivering, cancelling.
 //!
 //! A subscriber sees those of its own webhook, and others not even as existing. What a receiver answered is shown to
-//! everybody but an auditor, who never sees anything that may be made of a payload.
+//! whoever may read excerpts: it may be made of a payload.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -9,7 +9,7 @@ use sealpost_core::delivery::{AttemptRecord, DeliveryRecord, Status};
 use sealpost_core::event_type::EventTypeName;
 use sealpost_core::id::{DeliveryId, EventId, WebhookId};
 use sealpost_core::outcome::Outcome;
-use sealpost_core::role::Role;
+use sealpost_core::role::Permission;
 use sealpost_core::time::Timestamp;
 use sealpost_store::history::{BulkFilter, BulkRedelivery, DeliveryDetail, DeliveryFilter, Redelivered};
 use serde::Serialize;
@@ -135,7 +135,7 @@ pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
     if call.bound_to()?.is_some_and(|own| own != detail.delivery.webhook) {
         return Err(call.no_such());
     }
-    let excerpts = !call.caller()?.roles.is_only(Role::Auditor);
+    let excerpts = call.caller()?.roles.may(Permission::ReadExcerpts);
     answer::ok(&Shown::detailed(&detail, excerpts))
 }
 

@@ -106,7 +106,7 @@ pub(in crate::api) async fn get(call: Call) -> Result<Response, Problem> {
 
 async fn payload(call: &Call, event: &EventRecord, only: Option<WebhookId>) -> Result<PayloadShown, Problem> {
     let caller = call.caller()?;
-    if !caller.roles.iter().any(|role| role.may(Permission::ReadPayloads)) {
+    if !caller.roles.may(Permission::ReadPayloads) {
         return Err(Problem::Forbidden);
     }
     let only = only.as_ref().map(std::slice::from_ref);

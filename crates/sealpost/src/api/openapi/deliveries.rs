@@ -61,7 +61,7 @@ fn attempt(outcomes: &[&str]) -> Value {
             "outcome": {"enum": outcomes, "description": "`unknown`: the process died while sending"},
             "statusCode": {"type": "integer"},
             "error": {"type": "string"},
-            "responseExcerpt": {"type": "string", "description": "The beginning of what the receiver answered; not for `auditor`"},
+            "responseExcerpt": {"type": "string", "description": "The beginning of what the receiver answered; for callers with `excerpts:read`, which `auditor` is not"},
         }),
         &["number", "startedAt", "durationMs", "outcome"],
     )

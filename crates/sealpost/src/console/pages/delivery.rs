@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use sealpost_core::delivery::{AttemptRecord, State, Status};
 use sealpost_core::id::DeliveryId;
 use sealpost_core::outcome::Outcome;
-use sealpost_core::role::{Permission, Role};
+use sealpost_core::role::Permission;
 use sealpost_store::history::{DeliveryDetail, Redelivered};
 
 use super::{deliveries, event, request};
@@ -96,8 +96,8 @@ fn actions(visit: &Visit, detail: &DeliveryDetail) -> Markup {
 
 fn timeline(visit: &Visit, detail: &DeliveryDetail) -> Markup {
     let under_way = usize::from(detail.delivery.attempts_used) > detail.attempts.len();
-    // An auditor sees nothing that may be made of a payload.
-    let excerpts = visit.visitor.as_ref().is_some_and(|visitor| !visitor.roles.is_only(Role::Auditor));
+    // It may be made of a payload.
+    let excerpts = visit.may(Permission::ReadExcerpts);
     html! {
         @if detail.attempts.is_empty() && !under_way {
             p.muted { "No attempt was made." }
