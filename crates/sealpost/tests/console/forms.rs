@@ -5,7 +5,7 @@ use sealpost_core::role::{Role, Roles};
 use sealpost_core::webhook::Subscription;
 use serde_json::json;
 
-use crate::support::Console;
+use crate::support::{Browser, Console, Shown};
 
 const URL: (&str, &str) = ("url", "https://example.com/in");
 
@@ -62,6 +62,7 @@ async fn what_is_wrong_stands_beside_its_field_and_nothing_is_made() {
         (vec![URL, mattr], "Choose at least one event type."),
         (vec![URL, mattr, ("events", "<script>")], "Choose event types of the list."),
         (vec![URL, mattr, ("events", "no.such")], "`no.such` is not a registered event type."),
+        (vec![URL, mattr, did, did], "Choose each event type once."),
         (vec![URL, mattr, ("receiveAll", "yes")], "Receive All is Truvera&#39;s."),
         (vec![URL, mattr, did, ("description", &long)], "Write at most 1024 bytes."),
     ] {
@@ -94,6 +95,73 @@ async fn receive_all_is_kept_as_what_it_is() {
     let after = console.world.app.webhook(console.world.tenant, webhook.id).await.unwrap();
     assert_eq!((after.url.shown(), &after.subscription), ("https://example.com/new", &webhook.subscription));
     assert_eq!((after.settings.description.as_str(), after.secrets), ("d", webhook.secrets));
+}
+
+/// What a browser would send of the form that it was shown.
+fn shown_fields(shown: &Shown) -> Vec<(String, String)> {
+    let hidden = shown.text().split("<input type=\"hidden\" name=\"shown").skip(1).map(|rest| {
+        let (name, rest) = rest.split_once("\" value=\"").unwrap();
+        (format!("shown{name}"), rest.split('"').next().unwrap().to_owned())
+    });
+    hidden.collect()
+}
+
+#[tokio::test]
+async fn two_who_edit_one_webhook_change_what_each_of_them_changed() {
+    let console = Console::new().await;
+    let id = console.world.webhook(&["did_create"]).await;
+    let (page, edit) = (format!("/console/webhooks/{id}"), format!("/console/webhooks/{id}/edit"));
+    let (mut one, mut other) = (console.admin().await, console.admin().await);
+    let first = shown_fields(&one.get(&edit).await);
+    let second = shown_fields(&other.get(&edit).await);
+    assert_eq!(first.len(), 3, "{first:?}");
+    let send = async |browser: &mut Browser, shown: &[(String, String)], fields: &[(&str, &str)]| {
+        let shown = shown.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let fields: Vec<_> = shown.chain(fields.iter().copied()).collect();
+        browser.post(&edit, &fields).await
+    };
+    let new = ("url", "https://example.com/new");
+    let made = send(&mut one, &first, &[new, ("description", ""), ("events", "did_create")]).await;
+    assert_eq!(made.to(), page);
+    // The other still has the address of before in its form, makes a mistake first, and pauses in between.
+    let wrong = send(&mut other, &second, &[URL, ("description", "CRM")]).await;
+    assert_eq!((wrong.status, shown_fields(&wrong)), (422, second.clone()));
+    one.post(&format!("{page}/pause"), &[]).await;
+    let before = console.world.get("/v1/webhooks/audit").await.json()["data"].as_array().unwrap().len();
+    let fields = [URL, ("description", "CRM"), ("events", "did_create"), ("events", "did_delete")];
+    assert_eq!(send(&mut other, &second, &fields).await.to(), page);
+    let read = || console.world.app.webhook(console.world.tenant, id_of(&page));
+    let after = read().await.unwrap();
+    let named: Vec<String> = after.subscription.named().iter().map(ToString::to_string).collect();
+    assert_eq!((after.url.shown(), after.disabled), (new.1, true), "what the other did not touch");
+    assert_eq!((after.settings.description.as_str(), named.len()), ("CRM", 2));
+    let log = console.world.get("/v1/webhooks/audit").await.json();
+    assert_eq!(log["data"].as_array().unwrap().len(), before + 1, "one change is one entry");
+    // Nothing was touched: nothing is written.
+    let shown = shown_fields(&one.get(&edit).await);
+    let fields = [new, ("description", "CRM"), ("events", "did_delete"), ("events", "did_create")];
+    send(&mut one, &shown, &fields).await;
+    assert_eq!(read().await.unwrap(), after);
+    assert_eq!(console.world.get("/v1/webhooks/audit").await.json(), log);
+}
+
+/// Between the look of one form and its write another may write.
+#[tokio::test]
+async fn what_happens_at_once_is_kept_of_both() {
+    let console = Console::new().await;
+    let id = console.world.webhook(&["did_create"]).await;
+    let page = format!("/console/webhooks/{id}");
+    let (mut one, mut other) = (console.admin().await, console.admin().await);
+    for round in 0..20 {
+        let url = format!("https://example.com/{round}");
+        let (verb, disabled) = if round % 2 == 0 { ("pause", true) } else { ("resume", false) };
+        let (edit, switch) = (format!("{page}/edit"), format!("{page}/{verb}"));
+        let fields = [("url", url.as_str()), ("events", "did_create")];
+        let (edited, switched) = tokio::join!(one.post(&edit, &fields), other.post(&switch, &[]));
+        assert_eq!((edited.status, switched.status), (303, 303));
+        let after = console.world.app.webhook(console.world.tenant, id_of(&page)).await.unwrap();
+        assert_eq!((after.url.shown(), after.disabled), (url.as_str(), disabled));
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use sealpost_store::page::PageRequest;
 
 use super::{deliveries, webhooks};
 use crate::app::events::PublishRefused;
-use crate::app::webhooks::WebhookInput;
+use crate::app::webhooks::{WebhookPatch, WebhookRefused};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::session::Notice;
 use crate::console::visit::{Visit, refused};
@@ -192,11 +192,14 @@ pub(super) async fn resume(visit: Visit) -> Result<Reply, Refused> {
 
 async fn switch(visit: Visit, disabled: bool, done: &str) -> Result<Reply, Refused> {
     let webhook = visit.webhook().await?;
-    let (path, id, dialect) = (page(&webhook), webhook.id, webhook.dialect);
-    let input = WebhookInput { subscription: webhook.subscription, url: webhook.url, disabled };
-    let changed = visit.app().replace_webhook(visit.tenant()?, id, dialect, input, visit.who()?).await;
+    let (id, dialect) = (webhook.id, webhook.dialect);
+    let decide = |before: &Webhook| {
+        let disabled = (before.disabled != disabled).then_some(disabled);
+        Ok::<_, WebhookRefused>(WebhookPatch { disabled, ..WebhookPatch::default() })
+    };
+    let changed = visit.app().patch_webhook(visit.tenant()?, id, dialect, visit.who()?, decide).await;
     changed.map_err(refused)?;
-    Ok(Reply::done(path, done))
+    Ok(Reply::done(page(&webhook), done))
 }
 
 pub(super) async fn test(visit: Visit) -> Result<Reply, Refused> {

@@ -10,7 +10,7 @@ use sealpost_core::target_url::{TargetUrl, UrlRules};
 use sealpost_core::webhook::{Subscription, Webhook};
 use sealpost_signature::WebhookSecret;
 
-use crate::app::webhooks::{WebhookInput, WebhookRefused};
+use crate::app::webhooks::{WebhookInput, WebhookPatch, WebhookRefused};
 use crate::console::form::Fields;
 use crate::console::parts::{self, Field};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
@@ -25,6 +25,14 @@ struct Draft {
     dialect: Option<Dialect>,
     receive_all: bool,
     events: Vec<String>,
+}
+
+/// What the form showed to whoever wrote: a field that was left as it was shown does not undo what others changed since.
+#[derive(Debug, Default)]
+struct Before {
+    url: Option<String>,
+    description: Option<String>,
+    events: Option<String>,
 }
 
 /// What is wrong with it, by field.
@@ -64,6 +72,14 @@ impl Draft {
         }
     }
 
+    /// The events as one text, in whatever order they were ticked.
+    fn events_text(&self) -> String {
+        let mut names: Vec<&str> = self.events.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        let all = if self.receive_all { "*," } else { "" };
+        format!("{all}{}", names.join(","))
+    }
+
     fn check(&self, rules: &UrlRules) -> Result<Checked, Wrong> {
         let mut wrong = Wrong::default();
         let url = match self.url.as_str() {
@@ -79,8 +95,10 @@ impl Draft {
         }
         let named: Result<Vec<EventTypeName>, _> =
             self.events.iter().map(|name| EventTypeName::parse(name)).collect();
+        let is_twice = self.events.iter().enumerate().any(|(at, name)| self.events[..at].contains(name));
         let subscription = match (named, self.receive_all, self.dialect) {
             (Err(_), ..) => Err("Choose event types of the list."),
+            (Ok(_), ..) if is_twice => Err("Choose each event type once."),
             (_, true, Some(Dialect::Mattr)) => {
                 Err("Receive All is Truvera's. Choose the event types of a MATTR webhook.")
             }
@@ -95,6 +113,48 @@ impl Draft {
             }
             _ => Err(wrong),
         }
+    }
+}
+
+impl Before {
+    fn of(form: &Fields) -> Self {
+        let shown = |name| form.all(name).next().map(str::to_owned);
+        Self { url: shown("shownUrl"), description: shown("shownDescription"), events: shown("shownEvents") }
+    }
+
+    fn from(draft: &Draft) -> Self {
+        Self {
+            url: Some(draft.url.clone()),
+            description: Some(draft.description.clone()),
+            events: Some(draft.events_text()),
+        }
+    }
+
+    fn fields(&self) -> Markup {
+        let all =
+            [("shownUrl", &self.url), ("shownDescription", &self.description), ("shownEvents", &self.events)];
+        html! {
+            @for (name, value) in all {
+                @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
+            }
+        }
+    }
+}
+
+/// What somebody changed of a webhook as it is now.
+fn patch(webhook: &Webhook, draft: &Draft, before: &Before, checked: Checked) -> WebhookPatch {
+    let Checked { url, subscription, .. } = checked;
+    let wrote = |shown: &Option<String>, written: &str| shown.as_deref() != Some(written);
+    let (url_is_new, events_are_new, description_is_new) = (
+        wrote(&before.url, &draft.url) && url != webhook.url,
+        wrote(&before.events, &draft.events_text()) && subscription != webhook.subscription,
+        wrote(&before.description, &draft.description) && draft.description != webhook.settings.description,
+    );
+    WebhookPatch {
+        url: url_is_new.then_some(url),
+        subscription: events_are_new.then_some(subscription),
+        description: description_is_new.then(|| draft.description.clone()),
+        disabled: None,
     }
 }
 
@@ -135,34 +195,29 @@ pub(super) async fn create(visit: Visit) -> Result<Reply, Refused> {
 
 pub(super) async fn edit(visit: Visit) -> Result<Reply, Refused> {
     let webhook = visit.webhook().await?;
-    Ok(edit_sheet(&visit, &webhook, &Draft::from(&webhook), &Wrong::default()).await?.into())
+    let draft = Draft::from(&webhook);
+    Ok(edit_sheet(&visit, &webhook, &draft, &Before::from(&draft), &Wrong::default()).await?.into())
 }
 
 pub(super) async fn replace(visit: Visit) -> Result<Reply, Refused> {
     let webhook = visit.webhook().await?;
     let draft = Draft { dialect: Some(webhook.dialect), ..Draft::of(&visit.form) };
-    let checked = match draft.check(&visit.app().config.url_rules) {
-        Ok(checked) => checked,
-        Err(wrong) => return Ok(edit_sheet(&visit, &webhook, &draft, &wrong).await?.again().into()),
+    let before = Before::of(&visit.form);
+    let wrong = match draft.check(&visit.app().config.url_rules) {
+        Ok(checked) => {
+            let decide = |now: &Webhook| Ok::<_, WebhookRefused>(patch(now, &draft, &before, checked));
+            let (app, tenant, who) = (visit.app(), visit.tenant()?, visit.who()?);
+            match app.patch_webhook(tenant, webhook.id, webhook.dialect, who, decide).await.map_err(told) {
+                Ok(_) => {
+                    let page = format!("/console/webhooks/{}", webhook.id);
+                    return Ok(Reply::done(page, "The webhook was changed."));
+                }
+                Err(told) => told?,
+            }
+        }
+        Err(wrong) => wrong,
     };
-    let Checked { url, dialect, subscription } = checked;
-    let (tenant, who) = (visit.tenant()?, visit.who()?);
-    let input = WebhookInput { subscription, url, disabled: webhook.disabled };
-    let replaced = visit.app().replace_webhook(tenant, webhook.id, dialect, input, who).await;
-    match replaced.map_err(told) {
-        Ok(_) => {}
-        Err(Ok(wrong)) => return Ok(edit_sheet(&visit, &webhook, &draft, &wrong).await?.again().into()),
-        Err(Err(refused)) => return Err(refused),
-    }
-    if draft.description != webhook.settings.description {
-        let changed = visit.app().put_settings(tenant, webhook.id, who, |before| {
-            let settings =
-                WebhookSettings { description: draft.description.clone(), ..before.settings.clone() };
-            Ok::<_, WebhookRefused>((settings, before.secrets.headers.clone()))
-        });
-        changed.await.map_err(refused)?;
-    }
-    Ok(Reply::done(format!("/console/webhooks/{}", webhook.id), "The webhook was changed."))
+    Ok(edit_sheet(&visit, &webhook, &draft, &before, &wrong).await?.again().into())
 }
 
 /// What the form can say of a refusal; otherwise what the page does.
@@ -226,6 +281,7 @@ async fn edit_sheet(
     visit: &Visit,
     webhook: &Webhook,
     draft: &Draft,
+    before: &Before,
     wrong: &Wrong,
 ) -> Result<Sheet, Refused> {
     let types = types(visit).await?;
@@ -233,6 +289,7 @@ async fn edit_sheet(
     let main = html! {
         form method="post" action={ (page) "/edit" } {
             (parts::csrf(visit))
+            (before.fields())
             (where_to(draft, wrong))
             (which_events(draft, wrong, &types))
             div.actions {
