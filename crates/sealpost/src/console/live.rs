@@ -1,5 +1,5 @@
-//! Pages that update themselves: the page's own address, asked for as an event stream, sends the page again whenever it
-//! has changed.
+//! Pages that update themselves: the page's own address, asked for as an event stream, sends the page as it is and again
+//! whenever it has changed. So nothing is lost between the page and its stream.
 //!
 //! It is the page itself that is asked again, so a stream shows nothing that a reload would not, and stops when a reload
 //! would be refused. It is no use of the session.
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::cookie;
 use super::page::Page;
+use super::places::Place;
 use super::reply::{Refused, Reply, Sheet};
 use super::visit::Visit;
 
@@ -42,35 +43,39 @@ struct Stream {
     visit: Visit,
     page: &'static Page,
     token: String,
+    /// The page as it was sent last, or is to be sent first.
     shown: String,
+    begun: bool,
     every: Duration,
-    greeted: bool,
     until: Instant,
-    _places: [OwnedSemaphorePermit; 2],
+    _places: (OwnedSemaphorePermit, Place),
 }
 
 pub(super) async fn stream(visit: Visit, page: &'static Page, head: &Parts) -> Response {
-    let Some((shown, every)) = look(&visit, page).await.ok().flatten() else {
+    let token = cookie::token(&head.headers, visit.way.secure).map(str::to_owned);
+    let (Ok(session), Ok(tenant), Some(token)) = (visit.session(), visit.tenant(), token) else {
         return StatusCode::NOT_ACCEPTABLE.into_response();
     };
-    let Ok(session) = visit.session() else { return StatusCode::UNAUTHORIZED.into_response() };
-    let place = Arc::clone(&session.live).try_acquire_owned();
-    let place_of_all = Arc::clone(&visit.state.live).try_acquire_owned();
-    let token = cookie::token(&head.headers, visit.way.secure);
-    let (Ok(place), Ok(place_of_all), Some(token)) = (place, place_of_all, token) else {
+    // Before the look, which is the work that the places bound.
+    let places = (Arc::clone(&session.live).try_acquire_owned(), visit.state.live.take(tenant));
+    let (Ok(of_session), Some(of_tenant)) = places else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, HeaderValue::from_static("60"))])
             .into_response();
     };
-    let token = token.to_owned();
+    let (shown, every) = match look(&visit, page).await {
+        Ok(Some(looked)) => looked,
+        Ok(None) => return StatusCode::NOT_ACCEPTABLE.into_response(),
+        Err(refused) => return refused.status().into_response(),
+    };
     let stream = Stream {
         visit,
         page,
         token,
         shown,
+        begun: false,
         every,
-        greeted: false,
         until: Instant::now() + LONGEST,
-        _places: [place, place_of_all],
+        _places: (of_session, of_tenant),
     };
     let body = futures_util::stream::unfold(stream, |mut stream| async move {
         let sent = stream.next().await?;
@@ -89,9 +94,9 @@ async fn look(visit: &Visit, page: &'static Page) -> Result<Option<(String, Dura
 
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.greeted {
-            self.greeted = true;
-            return Some(event("hello", ""));
+        if !self.begun {
+            self.begun = true;
+            return Some(event("page", &self.shown));
         }
         let quiet_until = Instant::now() + QUIET;
         while Instant::now() < self.until {

@@ -19,6 +19,7 @@ mod live;
 mod page;
 mod pages;
 mod parts;
+mod places;
 mod pretty;
 mod reply;
 mod session;
@@ -38,7 +39,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use sealpost_core::secret::Secret;
-use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::app::hosts::Host;
@@ -46,6 +46,7 @@ use crate::app::sign_in::Visitor;
 use form::Fields;
 use page::{Method, Page};
 use pages::PAGES;
+use places::Places;
 use reply::{Refused, Reply, Section, Sheet};
 use session::{Open, Sessions};
 use visit::{Visit, Way};
@@ -54,8 +55,6 @@ const HOME: &str = "/console";
 const SIGN_IN: &str = "/console/sign-in";
 /// The field of each form that carries the session's token.
 const CSRF: &str = "csrf";
-/// Every page that updates itself keeps a connection; the others need some too.
-const LIVE_PAGES: usize = 128;
 
 /// What every page gets; cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,12 +63,12 @@ pub struct ConsoleState {
     /// Unset when draining begins: pages that update themselves stop then.
     ready: Arc<AtomicBool>,
     sessions: Arc<Sessions>,
-    live: Arc<Semaphore>,
+    live: Places,
 }
 
 impl ConsoleState {
     pub fn new(app: App, ready: Arc<AtomicBool>) -> Self {
-        Self { app, ready, sessions: Arc::default(), live: Arc::new(Semaphore::new(LIVE_PAGES)) }
+        Self { app, ready, sessions: Arc::default(), live: Places::default() }
     }
 }
 

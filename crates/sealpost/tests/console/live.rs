@@ -35,14 +35,19 @@ async fn next(body: &mut Body) -> Option<String> {
 async fn a_page_is_sent_again_when_it_has_changed() {
     let console = Console::new().await;
     console.world.webhook(&["did_create"]).await;
-    let browser = console.admin().await;
-    let (status, mut body) = stream(&console, &browser, "/console/deliveries").await;
-    assert_eq!((status, next(&mut body).await.unwrap().as_str()), (200, "event: hello\ndata: \n\n"));
+    let mut browser = console.admin().await;
+    let seen = browser.get("/console/deliveries").await;
     console.world.publish(json!({"type": "did_create", "payload": {"did": "d"}})).await;
+    let early = console.world.newest_delivery("limit=1").await;
+    assert!(!seen.has(&early));
+    let (status, mut body) = stream(&console, &browser, "/console/deliveries").await;
     let page = next(&mut body).await.unwrap();
-    assert!(
-        page.starts_with("event: page\ndata: ") && page.contains("did_create") && !page.contains("<html")
-    );
+    assert!(status == 200 && page.starts_with("event: page\ndata: ") && !page.contains("<html"));
+    assert!(page.contains(&early), "what happened between the page and its stream");
+    console.world.publish(json!({"type": "did_create", "payload": {"did": "d"}})).await;
+    let late = console.world.newest_delivery("limit=1").await;
+    let page = next(&mut body).await.unwrap();
+    assert!(page.starts_with("event: page\ndata: ") && page.contains(&late) && page.contains(&early));
     console.world.ready.store(false, Ordering::Relaxed);
     assert_eq!(next(&mut body).await, None, "it ends when the service does");
 }
@@ -77,6 +82,7 @@ async fn who_may_not_see_a_page_gets_no_stream_of_it_and_nobody_gets_many() {
     assert_eq!(stream(&console, &publisher, "/console/webhooks").await.0, 403);
     let admin = console.admin().await;
     assert_eq!(stream(&console, &admin, "/console/keys").await.0, 406, "it does not change");
+    assert_eq!(stream(&console, &nobody, "/console/sign-in").await.0, 406);
     let mut open = Vec::new();
     for _ in 0..8 {
         open.push(stream(&console, &admin, "/console/webhooks").await);
@@ -91,4 +97,27 @@ async fn who_may_not_see_a_page_gets_no_stream_of_it_and_nobody_gets_many() {
     );
     drop(open);
     assert_eq!(stream(&console, &admin, "/console/webhooks").await.0, 200);
+}
+
+/// However many sign in to one tenant, the others have places.
+#[tokio::test]
+async fn a_tenant_leaves_places_for_the_others() {
+    let console = Console::new().await;
+    let world = &console.world;
+    let other = world.app.create_tenant("b", "b".parse().unwrap(), Default::default(), "test").await.unwrap();
+    let key = world.app.create_client(other.no, "a", Role::Admin, None, None, "test").await.unwrap().key;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let admin = console.admin().await;
+        for _ in 0..8 {
+            open.push(stream(&console, &admin, "/console/webhooks").await);
+        }
+    }
+    assert!(open.iter().all(|(status, _)| *status == 200));
+    let late = console.admin().await;
+    assert_eq!(stream(&console, &late, "/console/webhooks").await.0, 503);
+    let foreign = console.with_key(key.reveal()).await;
+    assert_eq!(stream(&console, &foreign, "/console/webhooks").await.0, 200);
+    drop(open);
+    assert_eq!(stream(&console, &late, "/console/webhooks").await.0, 200);
 }

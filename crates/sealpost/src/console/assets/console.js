@@ -44,8 +44,12 @@ function enrich(within) {
   copying(within);
 }
 
-// Replaces the parts that are live, unless somebody is in one: what is under the hand or the keyboard stays.
+// Replaces the parts that are live, unless somebody is in one: what is under the hand or the keyboard stays, until they
+// are out of it.
+let latest = null;
+
 function update(html) {
+  latest = html;
   const page = new DOMParser().parseFromString(html, "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id);
@@ -56,6 +60,11 @@ function update(html) {
   }
 }
 
+// What had to wait. Not at once: a click that takes the focus away is to end where it began.
+function catchUp() {
+  setTimeout(() => { if (latest !== null) update(latest); }, 200);
+}
+
 function follow() {
   if (!document.querySelector("[data-live-page]") || !window.EventSource) return;
   let stream = null;
@@ -63,12 +72,20 @@ function follow() {
     if (stream || document.hidden) return;
     stream = new EventSource(location.href);
     stream.addEventListener("page", (event) => update(event.data));
+    // The browser asks again by itself, but not after a refusal.
+    stream.addEventListener("error", () => {
+      if (!stream || stream.readyState !== EventSource.CLOSED) return;
+      stream = null;
+      setTimeout(begin, 60000);
+    });
   };
   const end = () => {
     if (stream) stream.close();
     stream = null;
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? end() : begin()));
+  document.addEventListener("focusout", catchUp);
+  document.addEventListener("toggle", catchUp, true);
   addEventListener("pagehide", end);
   begin();
 }
