@@ -213,6 +213,7 @@ fn visit_of(
         session,
         visitor,
         away,
+        is_look: matches!(head.method, http::Method::GET | http::Method::HEAD),
         path: head.uri.path().to_owned(),
         params: Vec::new(),
         query: Fields::parse(head.uri.query().unwrap_or_default().as_bytes()),
@@ -272,8 +273,8 @@ async fn sheet_response(visit: &Visit, sheet: Sheet, head: &Parts) -> Response {
 
 async fn refusal(visit: &Visit, refused: &Refused) -> Response {
     if matches!(refused, Refused::SignIn) {
-        // Whoever asks for updates is a program, which a page does not help.
-        let path = if visit.path == HOME { "" } else { visit.path.as_str() };
+        // Back to what was looked at; what was to be done is a form, and has no page of its own.
+        let path = if visit.is_look && visit.path != HOME { visit.path.as_str() } else { "" };
         return see_other(&form::link(SIGN_IN, &[("to", path)]));
     }
     let (heading, sentence) = refused.words();

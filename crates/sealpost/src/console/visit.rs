@@ -58,6 +58,8 @@ pub(super) struct Visit {
     pub(super) visitor: Option<Visitor>,
     /// What a browser brings that was at an OpenID provider.
     pub(super) away: Option<Secret<String>>,
+    /// And no form that was sent.
+    pub(super) is_look: bool,
     pub(super) path: String,
     pub(super) params: Vec<(String, String)>,
     pub(super) query: Fields,

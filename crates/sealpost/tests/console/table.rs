@@ -32,7 +32,9 @@ pub(crate) const LOOKS: [&str; 18] = [
     "/console/audit",
 ];
 
-pub(crate) const CHANGES: [&str; 17] = [
+/// The last two would take away what the others are about.
+pub(crate) const CHANGES: [&str; 19] = [
+    "/console/tenants",
     "/console/webhooks",
     "/console/webhooks/{webhook}/edit",
     "/console/webhooks/{webhook}/settings",
@@ -50,7 +52,61 @@ pub(crate) const CHANGES: [&str; 17] = [
     "/console/event-types/delete",
     "/console/keys/rotate",
     "/console/events/{event}/erase",
+    "/console/webhooks/{webhook}/delete",
 ];
+
+/// Pages for nobody in particular, which have tests of their own.
+const FOR_ANYBODY: [&str; 7] = [
+    "GET /console/sign-in",
+    "POST /console/sign-in",
+    "GET /console/sign-in/openid",
+    "POST /console/sign-in/openid",
+    "GET /console/assets/{name}",
+    "GET /console/portal/{token}",
+    "POST /console/portal",
+];
+/// It ends the session that the others need.
+const SIGN_OUT: &str = "POST /console/sign-out";
+
+/// A page that is added is added here, and so to every test that goes through these lists.
+#[test]
+fn every_page_of_the_console_is_in_one_of_the_lists() {
+    let source = include_str!("../../src/console/pages/mod.rs");
+    let row = |line: &str| {
+        let (method, rest) = line.trim().strip_prefix("Page::")?.split_once("(\"")?;
+        Some(format!("{} {}", method.to_uppercase(), rest.split('"').next()?))
+    };
+    let mut pages: Vec<String> = source.lines().filter_map(row).collect();
+    let listed = |method: &str, path: &str| {
+        let path = ["webhook", "event", "delivery"]
+            .iter()
+            .fold(path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), "{id}"));
+        format!("{method} {path}")
+    };
+    let mut lists: Vec<String> = LOOKS.iter().map(|path| listed("GET", path)).collect();
+    lists.extend(CHANGES.iter().map(|path| listed("POST", path)));
+    lists.extend(FOR_ANYBODY.iter().chain([&SIGN_OUT]).map(|row| (*row).to_owned()));
+    pages.sort();
+    lists.sort();
+    assert_eq!(pages, lists);
+}
+
+/// A form that comes too late leads to a page after signing in, and a look back to what was looked at.
+#[tokio::test]
+async fn who_is_signed_out_comes_back_to_what_can_be_looked_at() {
+    let console = Console::new().await;
+    let ids = some_things(&console).await;
+    let mut stranger = console.browser();
+    let forms = CHANGES.iter().map(|path| ids.put_into(path)).chain(["/console/sign-out".into()]);
+    for path in forms {
+        assert_eq!(stranger.post(&path, &[]).await.to(), "/console/sign-in", "{path}");
+    }
+    for path in LOOKS.iter().filter(|path| **path != "/console") {
+        let path = ids.put_into(path);
+        let to = stranger.get(&path).await.to().to_owned();
+        assert_eq!(to.replace("%2F", "/"), format!("/console/sign-in?to={path}"));
+    }
+}
 
 pub(crate) struct Ids {
     pub(crate) webhook: String,
@@ -59,6 +115,10 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
+    fn with_webhook(&self, webhook: String) -> Self {
+        Self { webhook, event: self.event.clone(), delivery: self.delivery.clone() }
+    }
+
     fn absent() -> Self {
         Self { webhook: ABSENT.into(), event: ABSENT.into(), delivery: ABSENT.into() }
     }
@@ -92,6 +152,11 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
             let _ = writeln!(table, "{role}: GET {path} {}", shown.status);
         }
         for path in CHANGES {
+            let ids = match path.ends_with("{webhook}/delete") {
+                // Each deletes one of its own.
+                true => ids.with_webhook(console.world.webhook(&["did_create"]).await),
+                false => ids.with_webhook(ids.webhook.clone()),
+            };
             // An empty form: what has the right says what is missing, or does it.
             let shown = browser.post(&ids.put_into(path), &[]).await;
             let _ = writeln!(table, "{role}: POST {path} {}", shown.status);
