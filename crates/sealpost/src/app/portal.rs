@@ -32,6 +32,18 @@ pub struct Grant {
     by: Credential,
 }
 
+impl Grant {
+    pub fn tenant(&self) -> TenantNo {
+        self.tenant
+    }
+
+    /// For tests of what keeps grants.
+    #[cfg(test)]
+    pub(crate) fn to(tenant: TenantNo, webhook: WebhookId) -> Self {
+        Self { tenant, webhooks: vec![webhook], by: Credential::Bootstrap }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum LinkRefused {
     #[error("too many portal links wait to be followed")]

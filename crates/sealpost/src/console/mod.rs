@@ -157,6 +157,13 @@ async fn begin(
     let is_use = !live::wanted(head);
     let (session, visitor) = visitor(&state, head, &way, is_use).await?;
     page.needs.judge(visitor.as_ref())?;
+    // As the API does: after the credential, before the body. What is for anybody is nobody's.
+    if page.needs != page::Needs::Nothing
+        && let Some(tenant) = visitor.as_ref().and_then(|visitor| visitor.tenant)
+        && let Some(wait) = state.app.count_request(tenant).await?
+    {
+        return Err(Refused::TooFast(wait));
+    }
     let mut visit = visit_of(state, way, session, visitor, head);
     let params = params.map_err(|_| Refused::NotFound)?;
     visit.params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -280,10 +287,12 @@ async fn refusal(visit: &Visit, refused: &Refused) -> Response {
     let (heading, sentence) = refused.words();
     let sheet =
         Sheet { status: refused.status(), ..Sheet::new(Section::None, heading, layout::apology(sentence)) };
-    match layout::document(visit, &sheet, &[]).await {
+    let mut response = match layout::document(visit, &sheet, &[]).await {
         Ok(page) => (sheet.status, Html(page.into_string())).into_response(),
         Err(_) => refused.status().into_response(),
-    }
+    };
+    response.headers_mut().extend(refused.header());
+    response
 }
 
 fn see_other(path: &str) -> Response {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use sealpost_store::StoreError;
@@ -121,6 +122,8 @@ pub(super) enum Refused {
     Foreign,
     /// A sentence for people.
     Bad(String),
+    /// The tenant is ahead of its rate; after so long it may go on.
+    TooFast(Duration),
     Unavailable(&'static str),
     Internal,
 }
@@ -146,9 +149,17 @@ impl Refused {
             Refused::Insecure | Refused::Forbidden | Refused::Foreign => StatusCode::FORBIDDEN,
             Refused::NotFound => StatusCode::NOT_FOUND,
             Refused::Bad(_) => StatusCode::BAD_REQUEST,
+            Refused::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
             Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The header that belongs to it, if one does.
+    pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let Refused::TooFast(wait) = self else { return None };
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Some((RETRY_AFTER, HeaderValue::from(seconds.max(1))))
     }
 
     /// Heading and sentence.
@@ -168,6 +179,10 @@ impl Refused {
                 "This form was not sent from a current page of this console. Go back, reload the page, and try again.",
             ),
             Refused::Bad(why) => ("Not understood", why),
+            Refused::TooFast(_) => (
+                "Too many requests",
+                "This tenant asks for more than it may. Wait a moment, and reload the page.",
+            ),
             Refused::Unavailable(why) => ("Not now", why),
             Refused::Internal => ("Something failed", "Nothing was changed. The service's log says more."),
         }

@@ -27,6 +27,8 @@ pub(super) const LONGEST: Duration = Duration::from_secs(12 * 3600);
 const SESSIONS: usize = 10_000;
 /// Of one credential: people share keys, and one key must not sign out the others. The least used makes room.
 const OF_ONE_CREDENTIAL: usize = 64;
+/// By portal links of one tenant, each of which is a credential of its own. Here too the least used makes room.
+const BY_LINKS_OF_ONE_TENANT: usize = SESSIONS / 20;
 
 /// Pages of one session that update themselves at a time.
 const LIVE: usize = 8;
@@ -88,16 +90,8 @@ impl Sessions {
         let now = clock.now();
         let mut sessions = self.lock();
         sessions.retain(|_, session| !session.is_over(now));
-        let of_one: Vec<(Timestamp, SessionKey)> = sessions
-            .iter()
-            .filter(|(_, session)| same_owner(&session.credential, &credential))
-            .map(|(key, session)| (session.used, *key))
-            .collect();
-        if of_one.len() >= OF_ONE_CREDENTIAL
-            && let Some((_, oldest)) = of_one.iter().min_by_key(|(used, _)| *used)
-        {
-            sessions.remove(oldest);
-        }
+        make_room(&mut sessions, OF_ONE_CREDENTIAL, |other| same_owner(other, &credential));
+        make_room(&mut sessions, BY_LINKS_OF_ONE_TENANT, |other| same_tenant_links(other, &credential));
         if sessions.len() >= SESSIONS {
             return Err(Full);
         }
@@ -158,6 +152,32 @@ impl Sessions {
     }
 }
 
+/// Ends the least used of these sessions if there are as many as there may be.
+fn make_room(
+    sessions: &mut HashMap<SessionKey, Session>,
+    at_most: usize,
+    is_one: impl Fn(&Credential) -> bool,
+) {
+    let these: Vec<(Timestamp, SessionKey)> = sessions
+        .iter()
+        .filter(|(_, session)| is_one(&session.credential))
+        .map(|(key, session)| (session.used, *key))
+        .collect();
+    if these.len() >= at_most
+        && let Some((_, oldest)) = these.iter().min_by_key(|(used, _)| *used)
+    {
+        sessions.remove(oldest);
+    }
+}
+
+/// Whether both are portal links of one tenant.
+fn same_tenant_links(one: &Credential, other: &Credential) -> bool {
+    match (one, other) {
+        (Credential::Portal(one), Credential::Portal(other)) => one.tenant() == other.tenant(),
+        _ => false,
+    }
+}
+
 /// An operator is one owner, in whichever tenant; a person is one, with whichever token.
 fn same_owner(one: &Credential, other: &Credential) -> bool {
     match (one, other) {
@@ -174,7 +194,10 @@ pub(super) fn is_of(csrf: &Secret<String>, given: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sealpost_core::id::{TenantNo, WebhookId};
+
     use super::*;
+    use crate::app::portal::Grant;
     use crate::clock::ManualClock;
 
     fn clock() -> ManualClock {
@@ -230,6 +253,25 @@ mod tests {
         }
         assert!(!opens(&first) && opens(&other));
         assert_eq!(sessions.lock().len(), OF_ONE_CREDENTIAL + 1);
+    }
+
+    #[test]
+    fn links_of_one_tenant_leave_room_for_everybody_else() {
+        let (sessions, clock) = (Sessions::default(), clock());
+        let link = |tenant: i64, no: usize| {
+            let webhook = WebhookId::from_bytes((no as u128).to_be_bytes());
+            Credential::Portal(Arc::new(Grant::to(TenantNo(tenant), webhook)))
+        };
+        let opens = |token: &Secret<String>| sessions.open(token.reveal(), clock.now(), true).is_some();
+        let key = sessions.begin(who(1), &clock).unwrap();
+        let other = sessions.begin(link(2, 0), &clock).unwrap();
+        let first = sessions.begin(link(1, 0), &clock).unwrap();
+        for no in 1..=BY_LINKS_OF_ONE_TENANT {
+            clock.advance(Duration::from_millis(1));
+            sessions.begin(link(1, no), &clock).unwrap();
+        }
+        assert!(!opens(&first) && opens(&other) && opens(&key));
+        assert_eq!(sessions.lock().len(), BY_LINKS_OF_ONE_TENANT + 2);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Signing in and out, how long a session holds, and whose form is taken.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
 use expect_test::expect;
 use sealpost_core::id::ClientId;
+use sealpost_core::quota::OwnQuota;
 use sealpost_core::role::Role;
 
 use crate::api::World;
@@ -384,4 +386,32 @@ async fn a_file_is_kept_for_ever_under_the_name_of_its_content() {
     assert!(files >= 3);
     assert_eq!(browser.get("/console/assets/console.css").await.status, 404);
     assert!(!page.has("style=") && !page.has("<style") && !page.has("onclick") && !page.has("http"));
+}
+
+#[tokio::test]
+async fn a_tenant_that_looks_too_often_waits_and_nobody_else_does() {
+    let console = Console::new().await;
+    let world = &console.world;
+    let other = world.app.create_tenant("b", "b".parse().unwrap(), Default::default(), "test").await.unwrap();
+    let key = world.app.create_client(other.no, "a", Role::Admin, None, None, "test").await.unwrap().key;
+    let mut busy = console.with_key(key.reveal()).await;
+    let page = busy.get("/console/keys").await;
+    let style = page.text().split("rel=\"stylesheet\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let limit = OwnQuota { requests_per_second: NonZeroU32::new(3), ..OwnQuota::default() };
+    world.app.change_quota(other.no, limit, "test").await.unwrap();
+    assert_eq!(busy.get("/console/webhooks").await.status, 200);
+    assert_eq!(busy.post("/console/webhooks", &[]).await.status, 422);
+    // One pace for both faces.
+    assert_eq!(world.call(crate::api::get("/v1/webhooks").by(key.reveal())).await.status, 200);
+    for path in ["/console/webhooks", "/console/webhooks/new", "/console"] {
+        let refused = busy.get(path).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{path}");
+        assert!(refused.has("Wait a moment"));
+    }
+    let made = [("url", "https://example.com/in"), ("events", "did_create"), ("dialect", "mattr")];
+    assert_eq!(busy.post("/console/webhooks", &made).await.status, 429);
+    assert_eq!(busy.get(style).await.status, 200, "what is for anybody is nobody's");
+    assert_eq!(console.admin().await.get("/console/webhooks").await.status, 200);
+    world.clock.advance(Duration::from_secs(1));
+    assert!(busy.get("/console/webhooks").await.has("No webhooks yet"), "what was refused made nothing");
 }
