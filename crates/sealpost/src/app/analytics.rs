@@ -16,6 +16,7 @@ use sealpost_core::event_type::{EventTypeName, OPENID_CREDENTIAL_ISSUED_SUMMARY}
 use sealpost_core::id::{AnalyticId, Chance, ClientId, DeliveryId, EventId, TenantNo, WebhookId};
 use sealpost_core::limits as bound;
 use sealpost_core::minimise::derived_summary;
+use sealpost_core::payload::Payload;
 use sealpost_core::role::Permission;
 use sealpost_core::tenant::Tenant;
 use sealpost_core::time::Timestamp;
@@ -127,8 +128,7 @@ pub enum AnalyticData {
         event: EventId,
         event_type: EventTypeName,
         timestamp: Timestamp,
-        /// JSON.
-        payload: Option<String>,
+        payload: Option<Payload>,
     },
     Attempted {
         event: EventId,
@@ -254,17 +254,17 @@ impl App {
         caller: &Caller,
         event: EventId,
         event_type: &EventTypeName,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<Payload>, StoreError> {
         let PayloadRead::Payload(payload) = self.read_payload(caller.tenant, event, &caller.who).await?
         else {
             return Ok(None);
         };
         if event_type.as_str() != OPENID_CREDENTIAL_ISSUED_SUMMARY {
-            return Ok(Some(payload.as_str().to_owned()));
+            return Ok(Some(payload));
         }
         // A summary shares the stored payload of the event it was derived from; the credential is not part of it.
         match derived_summary(&payload) {
-            Ok(summary) => Ok(Some(summary.as_str().to_owned())),
+            Ok(summary) => Ok(Some(summary)),
             Err(error) => {
                 tracing::error!(%event, %error, "a payload could not be reduced to its summary");
                 Ok(None)
@@ -290,7 +290,7 @@ fn cut(page: &mut Page<AnalyticRecord>) {
 }
 
 /// `trusted`: may read payloads. A call was recorded at the level of its time; deliveries are told at that of now.
-fn told(record: AnalyticRecord, level: LogLevel, trusted: bool, payload: Option<String>) -> AnalyticEvent {
+fn told(record: AnalyticRecord, level: LogLevel, trusted: bool, payload: Option<Payload>) -> AnalyticEvent {
     let AnalyticRecord { id, at, kind, request, facts } = record;
     let told_now = level != LogLevel::Metadata;
     let (client, data) = match facts {

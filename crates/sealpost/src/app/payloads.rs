@@ -14,6 +14,7 @@ use sealpost_core::minimise::{
 };
 use sealpost_core::outcome::Outcome;
 use sealpost_core::payload::Payload;
+use sealpost_core::secret::Secret;
 use sealpost_core::webhook::Webhook;
 use sealpost_store::StoreError;
 use sealpost_store::history::{DeliveryDetail, EventRecord, PayloadRead, PayloadState};
@@ -24,7 +25,7 @@ use super::request::{Attempt, Draft, draft};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum PayloadSeen {
-    Text(String),
+    Text(Secret<String>),
     Gone(PayloadState),
 }
 
@@ -70,7 +71,7 @@ impl App {
         let summary = self.tenant(tenant).await?.event_type(event.event_type.as_str());
         let summary = summary.map_or(SummaryForm::Unknown, |entry| entry.event_type.summary.clone());
         let seen = entitled(event, &payload, webhook.as_ref(), &summary, &self.config.public_url);
-        seen.map(PayloadSeen::Text).map_err(|error| {
+        seen.map(|text| PayloadSeen::Text(Secret::new(text))).map_err(|error| {
             tracing::error!(event = %event.id, %error, "a payload could not be reduced to what its reader may see");
             PayloadRefused::Unreadable
         })
@@ -203,4 +204,15 @@ fn entitled(
         truvera: webhook.dialect == Dialect::Truvera,
     };
     Ok(minimise(payload, level, &context)?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_prints_nothing() {
+        let seen = PayloadSeen::Text(Secret::new("of-a-person".into()));
+        assert!(!format!("{seen:?}").contains("of-a-person"));
+    }
 }

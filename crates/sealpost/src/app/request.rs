@@ -3,6 +3,7 @@
 //! Pure: the time is an argument. The signed bytes are the sent bytes. The engine sends what is built here; the console shows
 //! it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,12 +93,19 @@ pub fn build(attempt: &Attempt<'_>, gate: Arc<dyn Gate>) -> Result<Request, Buil
 }
 
 /// What [`build`] would send, to be looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Draft {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     /// The text that the signature is made over.
     pub signature_base: String,
+}
+
+/// Says how much there is: the body is a payload, and the owner's headers are secrets.
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Draft({} headers, {} bytes)", self.headers.len(), self.body.len())
+    }
 }
 
 pub fn draft(attempt: &Attempt<'_>) -> Result<Draft, BuildError> {
@@ -267,4 +275,20 @@ fn standard(
 
 fn value(text: &str) -> Result<HeaderValue, BuildError> {
     HeaderValue::from_str(text).map_err(|_| BuildError::Sign("a header value is not printable".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_prints_nothing_of_what_it_is_made_of() {
+        let value = HeaderValue::from_static("of-the-owner");
+        let draft = Draft {
+            headers: HeaderMap::from_iter([(HeaderName::from_static("x-own"), value)]),
+            body: b"of-a-person".to_vec(),
+            signature_base: "of-both".into(),
+        };
+        assert_eq!(format!("{draft:?}"), "Draft(1 headers, 11 bytes)");
+    }
 }

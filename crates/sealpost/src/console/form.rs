@@ -14,7 +14,8 @@ use super::reply::Refused;
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 const FORM: &str = "application/x-www-form-urlencoded";
 
-#[derive(Clone, Debug, Default)]
+/// Without a way to print it: some fields are keys.
+#[derive(Clone, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {

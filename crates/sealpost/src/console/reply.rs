@@ -29,7 +29,7 @@ pub(super) enum Section {
     None,
 }
 
-#[derive(Debug)]
+/// Without a way to print it: some pages show payloads.
 pub(super) struct Sheet {
     pub(super) title: String,
     pub(super) section: Section,
@@ -82,7 +82,6 @@ impl Sheet {
     }
 }
 
-#[derive(Debug)]
 pub(super) enum Reply {
     Sheet(Sheet),
     /// After a change: go and look at this page, which shows the notices.

@@ -50,7 +50,8 @@ impl Way {
     }
 }
 
-#[derive(Clone, Debug)]
+/// Without a way to print it: parts of a path are links that open something.
+#[derive(Clone)]
 pub(super) struct Visit {
     pub(super) state: ConsoleState,
     pub(super) way: Way,

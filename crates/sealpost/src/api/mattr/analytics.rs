@@ -168,7 +168,10 @@ fn of(kind: AnalyticType, data: AnalyticData) -> Result<Data, Problem> {
     Ok(match data {
         AnalyticData::Call(data) => Data::Call(data),
         AnalyticData::Received { event, event_type, timestamp, payload } => {
-            let payload = payload.map(RawValue::from_string).transpose().map_err(|_| Problem::Internal)?;
+            let payload = payload
+                .map(|payload| RawValue::from_string(payload.as_str().to_owned()))
+                .transpose()
+                .map_err(|_| Problem::Internal)?;
             Data::Received(Received { id: event, r#type: event_type, timestamp, payload })
         }
         AnalyticData::Attempted { event, event_type, delivery, webhook, attempt, state } => {

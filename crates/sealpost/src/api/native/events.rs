@@ -112,7 +112,7 @@ async fn payload(call: &Call, event: &EventRecord, only: Option<WebhookId>) -> R
     let only = only.as_ref().map(std::slice::from_ref);
     match call.app().show_payload(caller.tenant, event, only, &caller.who).await {
         Ok(PayloadSeen::Text(text)) => {
-            let raw = RawValue::from_string(text).map_err(|_| Problem::Internal)?;
+            let raw = RawValue::from_string(text.into_revealed()).map_err(|_| Problem::Internal)?;
             Ok(PayloadShown { payload: Some(raw), payload_state: name(PayloadState::Kept) })
         }
         Ok(PayloadSeen::Gone(state)) => Ok(PayloadShown { payload: None, payload_state: name(state) }),

@@ -4,6 +4,7 @@
 //! browser knows that began; and from the token endpoint. Who it is says the access token, judged as the API judges it;
 //! that it was made for this sign-in says the ID token.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,14 +67,13 @@ impl Person {
 /// A sign-in that was begun.
 #[derive(Debug)]
 pub struct Begun {
-    /// Where the browser goes.
-    pub to: String,
+    /// Where the browser goes, which says its `state`.
+    pub to: Secret<String>,
     /// What only this browser knows.
     pub browser: Secret<String>,
 }
 
 /// What the browser brings back.
-#[derive(Debug)]
 pub struct CameBack<'a> {
     pub browser: Option<&'a str>,
     pub state: &'a str,
@@ -81,6 +81,13 @@ pub struct CameBack<'a> {
     pub error: Option<&'a str>,
     /// Whom the answer is from, where it says so (RFC 9207).
     pub issuer: Option<&'a str>,
+}
+
+/// All of it may be worth a sign-in.
+impl fmt::Debug for CameBack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CameBack")
+    }
 }
 
 /// Why nobody was signed in.
@@ -187,7 +194,7 @@ impl App {
             .append_pair("audience", &known.provider.audience);
         let pending = Pending { provider, nonce, verifier: Secret::new(verifier), to: to.to_owned() };
         self.openid.pending.put(&browser, &state, pending, self.clock.now());
-        Ok(Begun { to: url.into(), browser: Secret::new(browser) })
+        Ok(Begun { to: Secret::new(url.into()), browser: Secret::new(browser) })
     }
 
     /// Who came back, and the page that was wanted. Whatever comes of it, nothing of this sign-in is pending afterwards.
@@ -318,6 +325,15 @@ mod tests {
             "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
             "RFC 7636, appendix B"
         );
+    }
+
+    #[test]
+    fn what_a_browser_takes_along_prints_nothing() {
+        let some = Some("worth-a-sign-in");
+        let back =
+            CameBack { browser: some, state: "worth-a-sign-in", code: some, error: None, issuer: None };
+        let begun = Begun { to: Secret::new("worth-a-sign-in".into()), browser: Secret::new("worth".into()) };
+        assert!(!format!("{back:?} {begun:?}").contains("worth"));
     }
 
     #[test]

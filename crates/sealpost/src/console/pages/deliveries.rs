@@ -1,12 +1,17 @@
 //! Deliveries: what was sent where, what came of it, and when it is tried again.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use sealpost_core::delivery::{DeliveryRecord, Status};
+use sealpost_core::event_type::{Origin, built_in};
 use sealpost_core::id::{EventId, WebhookId};
 use sealpost_store::history::DeliveryFilter;
 use sealpost_store::page::Page;
 
 use super::filters::{choice, event_type, moment, not_understood, read, time};
+use crate::app::registry::TenantEntry;
+use crate::app::sign_in::Visitor;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{curl, cursor, parts};
@@ -41,6 +46,18 @@ impl<'a> Asked<'a> {
         [
             ("webhook", self.webhook),
             ("event", self.event),
+            ("status", self.status),
+            ("type", self.event_type),
+            ("from", self.from),
+            ("to", self.to),
+        ]
+    }
+
+    /// The same in the words of the API.
+    fn api_query(&self) -> [(&'static str, &str); 6] {
+        [
+            ("webhookId", self.webhook),
+            ("eventId", self.event),
             ("status", self.status),
             ("type", self.event_type),
             ("from", self.from),
@@ -87,7 +104,7 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
                 },
             }
         }
-        (curl::get(&visit, "/v1/webhooks/deliveries", &[("webhookId", asked.webhook), ("eventId", asked.event), ("status", asked.status), ("type", asked.event_type)]))
+        (curl::get(&visit, "/v1/webhooks/deliveries", &asked.api_query()))
     };
     Ok(Sheet::new(Section::Deliveries, "Deliveries", main).live().into())
 }
@@ -131,7 +148,15 @@ async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
     webhooks.sort_by(|a, b| a.1.cmp(&b.1));
     let chosen = webhooks.iter().any(|(id, _)| id == asked.webhook);
     let is_list = webhooks.len() <= CHOICES && (chosen || asked.webhook.is_empty());
-    let types = entry.event_types();
+    let types: Vec<String> = entry
+        .event_types()
+        .iter()
+        .map(|entry| &entry.event_type)
+        // What else the tenant publishes is not for whoever sees single webhooks.
+        .filter(|event_type| visitor.only.is_none() || event_type.origin != Origin::Operator)
+        .map(|event_type| event_type.name.to_string())
+        .chain(of_own(&entry, visitor))
+        .collect();
     Ok(html! {
         form.filters method="get" action="/console/deliveries" {
             @if !asked.event.is_empty() { input type="hidden" name="event" value=(asked.event); }
@@ -147,13 +172,20 @@ async fn filters(visit: &Visit, asked: &Asked<'_>) -> Result<Markup, Refused> {
                     input id="webhook" name="webhook" type="text" value=(asked.webhook) placeholder="Id of a webhook";
                 }
             }
-            (choice("type", "Event type", types.iter().map(|entry| entry.event_type.name.as_str()), asked.event_type))
+            (choice("type", "Event type", types.iter().map(String::as_str), asked.event_type))
             (moment("from", "From (UTC)", asked.from))
             (moment("to", "To (UTC)", asked.to))
             button type="submit" { "Filter" }
             @if !asked.event.is_empty() { p.muted { "Of event " (parts::short(asked.event)) " " a href="/console/deliveries" { "Show all" } } }
         }
     })
+}
+
+/// The tenant's own types that the webhooks of a subscriber are subscribed to by name.
+fn of_own(entry: &TenantEntry, visitor: &Visitor) -> BTreeSet<String> {
+    let webhooks = visitor.only.iter().flatten().filter_map(|id| entry.target_by_id(*id));
+    let named = webhooks.flat_map(|target| target.webhook.subscription.named().to_vec());
+    named.filter(|name| built_in(name.as_str()).is_none()).map(|name| name.to_string()).collect()
 }
 
 /// `with_webhook`: the rows are of several.

@@ -38,7 +38,7 @@ pub(super) async fn reveal(visit: Visit) -> Result<Reply, Refused> {
     let payload = match seen {
         Ok(PayloadSeen::Text(text)) => html! {
             p.muted { "That you looked at it stands in the audit log." }
-            pre tabindex="0" { (pretty::json(&text)) }
+            pre tabindex="0" { (pretty::json(text.reveal())) }
         },
         Ok(PayloadSeen::Gone(state)) => gone(state),
         Err(why) => return Err(refused(why)),

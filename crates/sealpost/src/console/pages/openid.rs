@@ -43,7 +43,7 @@ pub(super) async fn set_out(visit: Visit) -> Result<Reply, Refused> {
     match visit.app().begin_sign_in(provider, ours(visit.form.text("to"))).await {
         Ok(begun) => {
             let away = cookie::set_away(begun.browser.reveal(), visit.way.secure).ok_or(Refused::Internal)?;
-            Ok(Sheet::onward("Signing in", begun.to).with_cookie(away).into())
+            Ok(Sheet::onward("Signing in", begun.to.into_revealed()).with_cookie(away).into())
         }
         Err(why) => Ok(failed(&visit, sentence(why)?).into()),
     }

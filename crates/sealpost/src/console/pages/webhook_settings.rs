@@ -15,7 +15,7 @@ use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::{Visit, refused};
 
 /// The form as it is shown: texts, right or wrong.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Default)]
 struct Draft {
     description: String,
     payload: String,
