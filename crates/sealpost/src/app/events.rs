@@ -134,6 +134,7 @@ impl App {
         let publication =
             Publication { id: None, event_type, payload, timestamp: None, subjects: Vec::new(), key: None };
         let prepared = vec![self.prepare(&entry, publication, now)?];
+        self.count_events(&entry, prepared.len()).map_err(PublishRefused::TooFast)?;
         let this = self.clone();
         let published =
             detached(async move { this.accept(entry, prepared, Vec::new(), Some(target), now).await })

@@ -81,6 +81,18 @@ async fn a_tenant_that_publishes_too_fast_waits_as_long_as_it_is_told() {
     assert_eq!(world.call(get("/v1/webhooks/events").by(&key)).await.ids().len(), 51);
     world.publish(event()).await;
 
+    // A test is an event like the others.
+    let hook = json!({"events": ["did_create"], "url": "https://example.com/x"});
+    let hook = world.call(post("/v1/webhooks", hook).by(&key)).await.text_of("id");
+    let test = async || world.call(post(&format!("/v1/webhooks/{hook}/test"), json!({})).by(&key)).await;
+    world.clock.advance(Duration::from_secs(10));
+    for _ in 0..10 {
+        assert_eq!(test().await.status, 202);
+    }
+    let refused = test().await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
+    assert_eq!(publish(1).await.status, 429);
+
     // What is refused for its content costs nothing.
     world.clock.advance(Duration::from_secs(10));
     for _ in 0..20 {

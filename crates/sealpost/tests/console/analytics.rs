@@ -33,6 +33,39 @@ async fn calls_and_deliveries_stand_in_one_list_that_reads_no_payload() {
     assert!(admin.get(&format!("/console/analytics?{other}")).await.has("Nothing fits"));
 }
 
+/// The command that a page offers asks the API for what the page shows.
+#[tokio::test]
+async fn the_command_of_a_page_keeps_all_of_its_filters() {
+    let console = Console::new().await;
+    console.world.webhook(&["did_create"]).await;
+    console.world.publish(json!({"type": "did_create", "payload": {}})).await;
+    let mut admin = console.role(Role::Admin, None).await;
+    let (early, late) = ("2026-01-02T00:00", "2026-01-02T03:04:05.700Z");
+    for (page, filter) in [
+        ("deliveries", "status=pending&type=did_create"),
+        ("events", "type=did_create"),
+        ("analytics", "types=WEBHOOK_EVENT_RECEIVE"),
+    ] {
+        for (from, to, rows) in [(early, late, 1), (early, early, 0), (late, "", 0)] {
+            let shown = admin.get(&format!("/console/{page}?{filter}&from={from}&to={to}")).await;
+            let (_, command) = shown
+                .text()
+                .split_once("&#39;https://posts.example")
+                .or_else(|| shown.text().split_once("'https://posts.example"))
+                .expect("a command");
+            let path = command.split(['\'', '<']).next().unwrap().replace("&amp;", "&").replace("&#39;", "");
+            let answer = console.world.get(&path).await;
+            let found = answer.json()["data"].as_array().map(Vec::len);
+            assert_eq!((answer.status, found), (200, Some(rows)), "{path}");
+            assert_eq!(
+                shown.has("data-label=\"Type\"") || shown.has("data-label=\"Event\""),
+                rows > 0,
+                "{page}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_filter_that_is_not_understood_is_told_and_shows_no_rows() {
     let console = Console::new().await;

@@ -147,6 +147,9 @@ async fn nothing_that_is_shown_runs() {
             format!("/console/deliveries?event={query}"),
             format!("/console/events?type={query}&from={query}"),
             format!("/console/overview?range={query}"),
+            format!("/console/analytics?types={query}&requestIds={query}&from={query}&to={query}"),
+            format!("/console/portal/{query}"),
+            format!("/console/sign-in/openid?state={query}&code={query}&error={query}&iss={query}"),
             format!("/console/webhooks/{query}"),
             format!("/console/{query}"),
         ] {
@@ -167,7 +170,7 @@ async fn nothing_that_is_shown_runs() {
         pages.push(operator.get("/console/tenants").await);
         pages.push(console.browser().get(&format!("/console/sign-in?to={query}")).await);
         pages.push(console.browser().sign_in(hostile).await);
-        assert_eq!(pages.len(), 36);
+        assert_eq!(pages.len(), 39);
         for (at, page) in pages.iter().enumerate() {
             assert_eq!(is_inert(page), Ok(()), "page {at} with {hostile}:\n{}", page.text());
         }

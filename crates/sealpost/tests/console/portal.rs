@@ -67,6 +67,27 @@ async fn a_link_shows_its_webhook_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_else_the_tenant_publishes_is_not_a_guests() {
+    let console = Console::new().await;
+    for name in ["ours.secret-plan", "ours.shared"] {
+        let made =
+            console.world.call(crate::api::post("/v1/webhooks/event-types", json!({"name": name}))).await;
+        assert_eq!(made.status, 201, "{made}");
+    }
+    let webhook = console.world.webhook(&["did_create", "ours.shared"]).await;
+    let mut admin = console.admin().await;
+    assert!(admin.get("/console/deliveries").await.has("ours.secret-plan"));
+    let token = link(&mut admin, &webhook).await;
+    let mut guest = console.browser();
+    guest.post("/console/portal", &[("token", &token)]).await;
+    let mut subscriber = console.role(Role::Subscriber, Some(webhook.parse().unwrap())).await;
+    for browser in [&mut guest, &mut subscriber] {
+        let shown = browser.get("/console/deliveries").await;
+        assert!(shown.has("did_create") && shown.has("ours.shared") && !shown.has("ours.secret-plan"));
+    }
+}
+
+#[tokio::test]
 async fn a_link_opens_once_and_in_time_and_from_its_own_page() {
     let console = Console::new().await;
     let webhook = console.world.webhook(&["did_create"]).await;

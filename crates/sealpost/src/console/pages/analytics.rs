@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use sealpost_core::analytics::{AnalyticFilter, AnalyticType, Phase, Step};
 use sealpost_core::role::Role;
 
-use super::filters::{choice, moment, not_understood, read, time};
+use super::filters::{api_time, choice, moment, not_understood, read, time};
 use crate::app::analytics::{AnalyticData, AnalyticEvent};
 use crate::app::clients::Caller;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
@@ -41,7 +41,7 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
                 },
             }
         }
-        (curl::get(&visit, "/v1/events", &[("types", kind), ("requestIds", request)]))
+        (curl::get(&visit, "/v1/events", &[("types", kind), ("requestIds", request), ("dateFrom", &api_time(from)), ("dateTo", &api_time(to))]))
     };
     Ok(Sheet::new(Section::Analytics, "Analytic events", main).live().into())
 }

@@ -9,7 +9,7 @@ use sealpost_core::id::{EventId, WebhookId};
 use sealpost_store::history::DeliveryFilter;
 use sealpost_store::page::Page;
 
-use super::filters::{choice, event_type, moment, not_understood, read, time};
+use super::filters::{api_time, choice, event_type, moment, not_understood, read, time};
 use crate::app::registry::TenantEntry;
 use crate::app::sign_in::Visitor;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
@@ -46,18 +46,6 @@ impl<'a> Asked<'a> {
         [
             ("webhook", self.webhook),
             ("event", self.event),
-            ("status", self.status),
-            ("type", self.event_type),
-            ("from", self.from),
-            ("to", self.to),
-        ]
-    }
-
-    /// The same in the words of the API.
-    fn api_query(&self) -> [(&'static str, &str); 6] {
-        [
-            ("webhookId", self.webhook),
-            ("eventId", self.event),
             ("status", self.status),
             ("type", self.event_type),
             ("from", self.from),
@@ -104,7 +92,8 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
                 },
             }
         }
-        (curl::get(&visit, "/v1/webhooks/deliveries", &asked.api_query()))
+        (curl::get(&visit, "/v1/webhooks/deliveries", &[("webhookId", asked.webhook), ("eventId", asked.event), ("status", asked.status),
+            ("type", asked.event_type), ("from", &api_time(asked.from)), ("to", &api_time(asked.to))]))
     };
     Ok(Sheet::new(Section::Deliveries, "Deliveries", main).live().into())
 }

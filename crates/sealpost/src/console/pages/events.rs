@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use sealpost_core::delivery::Status;
 use sealpost_store::history::{EventFilter, EventRecord};
 
-use super::filters::{choice, event_type, moment, not_understood, time};
+use super::filters::{api_time, choice, event_type, moment, not_understood, time};
 use crate::console::reply::{Refused, Reply, Section, Sheet};
 use crate::console::visit::Visit;
 use crate::console::{curl, cursor, parts};
@@ -35,7 +35,7 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
                 },
             }
         }
-        (curl::get(&visit, "/v1/webhooks/events", &[("type", name)]))
+        (curl::get(&visit, "/v1/webhooks/events", &[("type", name), ("from", &api_time(from)), ("to", &api_time(to))]))
     };
     Ok(Sheet::new(Section::Events, "Events", main).live().into())
 }

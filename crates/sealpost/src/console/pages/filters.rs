@@ -23,6 +23,11 @@ pub(super) fn time(text: &str) -> Result<Option<Timestamp>, &'static str> {
     read(text, minute, "A time is written as 2026-01-31T14:30, in UTC.")
 }
 
+/// The same for the API, which takes times with seconds and zone only.
+pub(super) fn api_time(text: &str) -> String {
+    time(text).ok().flatten().map(|at| at.to_string()).unwrap_or_default()
+}
+
 /// As a browser's field writes it, or with seconds and zone.
 fn minute(text: &str) -> Option<Timestamp> {
     [text.to_owned(), format!("{text}:00Z"), format!("{text}Z")]

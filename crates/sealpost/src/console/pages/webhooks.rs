@@ -11,8 +11,9 @@ use sealpost_store::history::DeliveryFilter;
 use sealpost_store::page::PageRequest;
 
 use crate::app::registry::Target;
+use crate::app::webhooks::WebhookRefused;
 use crate::console::reply::{Refused, Reply, Section, Sheet};
-use crate::console::visit::Visit;
+use crate::console::visit::{Visit, refused};
 use crate::console::{charts, curl, parts};
 
 /// Each row asks the store for its own recent deliveries.
@@ -45,7 +46,12 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
     let mut rows = Vec::with_capacity(ROWS);
     for webhook in seen.into_iter().skip(first).take(ROWS) {
         // What is in memory knows nothing of how deliveries went.
-        let Ok(webhook) = visit.app().webhook(tenant, webhook.id).await else { continue };
+        let webhook = match visit.app().webhook(tenant, webhook.id).await {
+            Ok(webhook) => webhook,
+            // Deleted a moment ago.
+            Err(WebhookRefused::NotFound) => continue,
+            Err(why) => return Err(refused(why)),
+        };
         let filter = DeliveryFilter { webhook: Some(webhook.id), ..DeliveryFilter::default() };
         let page = visit.app().deliveries(tenant, filter, PageRequest { limit: RECENT, after: None }).await?;
         rows.push(Row { webhook, recent: page.rows });
