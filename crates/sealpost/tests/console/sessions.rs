@@ -398,7 +398,7 @@ async fn a_tenant_that_looks_too_often_waits_and_nobody_else_does() {
     let page = busy.get("/console/keys").await;
     let style = page.text().split("rel=\"stylesheet\" href=\"").nth(1).unwrap().split('"').next().unwrap();
     let limit = OwnQuota { requests_per_second: NonZeroU32::new(3), ..OwnQuota::default() };
-    world.app.change_quota(other.no, limit, "test").await.unwrap();
+    world.app.change_quota(other.no, |_| limit, "test").await.unwrap();
     assert_eq!(busy.get("/console/webhooks").await.status, 200);
     assert_eq!(busy.post("/console/webhooks", &[]).await.status, 422);
     // One pace for both faces.
