@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Too much is waiting to be written; try again later.
     #[error("the store is busy")]
     Busy,
+    /// The database server cannot be reached, or gave no answer in time; try again later.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,

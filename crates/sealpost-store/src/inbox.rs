@@ -1,5 +1,7 @@
 //! Accepting: events, their deliveries, their idempotency and their first claims, in one commit.
 
+pub(crate) mod plan;
+
 use std::ops::Range;
 
 use async_trait::async_trait;

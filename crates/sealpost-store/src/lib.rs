@@ -8,10 +8,14 @@ pub mod audit;
 pub mod error;
 pub mod history;
 pub mod inbox;
+mod off_thread;
 pub mod page;
+pub mod postgres;
 pub mod queue;
 pub mod registry;
+mod rows;
 pub mod sqlite;
+mod told;
 pub mod upkeep;
 pub mod vault;
 

@@ -94,6 +94,30 @@ pub struct WebhookChange {
     pub secrets: Option<WebhookSecrets>,
 }
 
+impl WebhookChange {
+    /// The webhook afterwards, and whether this disables it. Its version and epoch are the store's affair.
+    pub(crate) fn applied_to(&self, before: &Webhook) -> (Webhook, bool) {
+        let mut webhook = before.clone();
+        let disables = self.disabled == Some(true) && !webhook.disabled;
+        if let Some(subscription) = &self.subscription {
+            webhook.subscription = subscription.clone();
+        }
+        if let Some(url) = &self.url {
+            webhook.url = url.clone();
+        }
+        if let Some(disabled) = self.disabled {
+            webhook.disabled = disabled;
+        }
+        if let Some(settings) = &self.settings {
+            webhook.settings = settings.clone();
+        }
+        if let Some(secrets) = &self.secrets {
+            webhook.secrets = secrets.clone();
+        }
+        (webhook, disables)
+    }
+}
+
 /// What changed in a tenant's registry after some version; how caches stay true at a cost of the change only.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryDelta {
@@ -264,6 +288,9 @@ pub trait Registry: Send + Sync {
     /// All verified domains and whose they are; each is there once.
     async fn verified_domains(&self) -> Result<Vec<(DomainName, TenantNo)>, StoreError>;
 
+    /// The registry version of each tenant that is not deleted: which caches have to ask for what changed, where another
+    /// process may have changed it.
+    async fn registry_versions(&self) -> Result<Vec<(TenantNo, i64)>, StoreError>;
     /// Everything that changed after `since`; 0 gives all there is.
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError>;
 }

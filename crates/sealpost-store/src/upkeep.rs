@@ -75,7 +75,8 @@ pub struct StoreStats {
     pub delivery_writes: u64,
     pub wal_bytes: u64,
     pub file_bytes: u64,
-    pub free_disk_bytes: u64,
+    /// `None`: the disk is another machine's.
+    pub free_disk_bytes: Option<u64>,
 }
 
 #[async_trait]
@@ -101,6 +102,10 @@ pub trait Upkeep: Send + Sync {
     async fn rewrap(&self, by: By) -> Result<Rewrapped, StoreError>;
 
     async fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Whether other processes may use the same store at the same time. Then what is in memory may be out of date, and
+    /// orphans may come at any time.
+    fn is_shared(&self) -> bool;
 
     /// Findings for `doctor`: integrity, outcome_unknown deliveries, settings.
     async fn examine(&self) -> Result<Vec<Finding>, StoreError>;

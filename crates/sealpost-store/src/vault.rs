@@ -11,6 +11,7 @@
 //! argument".
 
 mod hasher;
+pub(crate) mod key_file;
 mod master_key;
 mod tenant_key;
 

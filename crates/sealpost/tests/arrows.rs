@@ -13,11 +13,13 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("peer.rs", &["api", "console", "app", "engine", "cli", "serve", "config"]),
 ];
 
-/// Crates that one crate alone may link, by the word their manifest entry begins with.
-const ONE_DOOR: [(&str, &str); 3] = [
-    ("rusqlite", "sealpost-store"),
-    ("hickory-resolver", "sealpost-egress"),
-    ("rustls-native-certs", "sealpost-egress"),
+/// Crates that one crate alone may link, or a few, by the word their manifest entry begins with.
+const ONE_DOOR: [(&str, &[&str]); 4] = [
+    ("rusqlite", &["sealpost-store"]),
+    ("tokio-postgres", &["sealpost-store"]),
+    ("hickory-resolver", &["sealpost-egress"]),
+    // Of those who connect to others: to receivers, and to the database.
+    ("rustls-native-certs", &["sealpost-egress", "sealpost-store"]),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {
@@ -86,9 +88,9 @@ fn each_driver_has_one_door() {
         let folder = entry.unwrap().path();
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        for (driver, door) in ONE_DOOR {
+        for (driver, doors) in ONE_DOOR {
             let linked = manifest.lines().any(|line| line.starts_with(driver));
-            assert!(!linked || name == door, "{name} links {driver}; only {door} may");
+            assert!(!linked || doors.contains(&name.as_str()), "{name} links {driver}; only {doors:?} may");
         }
     }
 }

@@ -17,9 +17,9 @@ use sealpost_core::time::Timestamp;
 use crate::error::StoreError;
 use crate::sqlite::erase::{self, Entry, Walk};
 use crate::sqlite::open::{self, FolderLock};
-use crate::sqlite::upkeep::beside;
 use crate::sqlite::writer::{WriteError, folder_of};
 use crate::sqlite::{SqliteStore, schema};
+use crate::vault::key_file::beside;
 use crate::vault::{MasterKey, Vault};
 
 /// Pages copied between two looks around.

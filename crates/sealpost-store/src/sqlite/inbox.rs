@@ -13,6 +13,7 @@ use sealpost_core::id::{EventId, EventNo};
 use sealpost_core::time::Timestamp;
 
 use crate::error::StoreError;
+use crate::inbox::plan::{Plan, Planned, plan};
 use crate::inbox::{Accept, Accepted, AcceptedEvent, DerivedEvent, Inbox, NewEvent, RepeatKey};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::context::WriterCtx;
@@ -22,7 +23,6 @@ use crate::sqlite::{off_thread, rows};
 use crate::vault::{Salt, TenantKey, new_salt};
 pub(crate) use insert::FLAG_TEST;
 use insert::insert_event;
-use plan::{Plan, Planned, plan};
 
 #[async_trait]
 impl Inbox for SqliteStore {

@@ -40,6 +40,7 @@ use rusqlite::OptionalExtension;
 use sealpost_core::id::{TenantId, TenantNo};
 
 use crate::error::StoreError;
+pub(crate) use crate::off_thread::off_thread;
 use crate::vault::{TenantHasher, TenantKey, Vault};
 use open::FolderLock;
 use reader::Readers;
@@ -139,18 +140,4 @@ impl SqliteStore {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(())
     }
-}
-
-/// Sealing and opening large payloads takes milliseconds, which the threads of the runtime do not have.
-const OFF_THREAD_BYTES: usize = 128 * 1024;
-
-pub(crate) async fn off_thread<T, F>(bytes: usize, work: F) -> Result<T, StoreError>
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    if bytes < OFF_THREAD_BYTES {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Backend("sealing was interrupted".into()))
 }

@@ -16,9 +16,9 @@ use sealpost_core::limits::DISK_RESERVE_BYTES;
 use crate::error::StoreError;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::reader::{Gate, Readers};
+use crate::sqlite::schema;
 use crate::sqlite::writer::{GroupLimits, Start, WriteError, Writer, folder_of};
-use crate::sqlite::{rewrap, schema};
-use crate::vault::{MasterKey, Vault};
+use crate::vault::{MasterKey, Vault, key_file};
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -147,21 +147,20 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The right master key, or a refusal. Only a store that never had one may get a new one.
-fn open_vault(conn: &mut Connection, key_file: &Path) -> Result<Vault, WriteError> {
+fn open_vault(conn: &mut Connection, path: &Path) -> Result<Vault, WriteError> {
     let check: Option<Vec<u8>> = schema::meta(conn, "master_check")?;
     let Some(check) = check else {
         // A crash between making the file and keeping its check value leaves the file of a store without data.
-        let key =
-            if key_file.exists() { MasterKey::read_file(key_file)? } else { MasterKey::make_file(key_file)? };
+        let key = if path.exists() { MasterKey::read_file(path)? } else { MasterKey::make_file(path)? };
         schema::set_meta(conn, "master_check", &key.check_value().as_slice())?;
         return Ok(Vault::new(key));
     };
-    let key = match MasterKey::read_file(key_file)? {
+    let key = match MasterKey::read_file(path)? {
         key if bool::from(key.check_value().as_slice().ct_eq(&check)) => key,
-        other => rewrap::finish(key_file, &check)?.unwrap_or(other),
+        other => key_file::finish(path, &check)?.unwrap_or(other),
     };
     if !bool::from(key.check_value().as_slice().ct_eq(&check)) {
-        let shown = key_file.display();
+        let shown = path.display();
         let why =
             format!("the master key file {shown} holds another key than the one this store was made with");
         return Err(StoreError::MasterKey(why).into());

@@ -6,7 +6,7 @@
 mod domains;
 mod operators;
 mod tenants;
-pub(super) mod token_keys;
+mod token_keys;
 mod webhooks;
 
 pub(crate) use webhooks::{LaneFacts, lane_facts};
@@ -25,7 +25,6 @@ use sealpost_core::id::{ClientId, OperatorId, TenantNo, VerificationToken, Webho
 use sealpost_core::key_ring::{KeyRecord, KeyRing};
 use sealpost_core::limits::EVENT_TYPES_PER_TENANT;
 use sealpost_core::quota::OwnQuota;
-use sealpost_core::secret::Secret;
 use sealpost_core::tenant::Tenant;
 use sealpost_core::time::Timestamp;
 use sealpost_core::webhook::Webhook;
@@ -40,7 +39,7 @@ use crate::registry::{
 use crate::sqlite::SqliteStore;
 use crate::sqlite::audit as log;
 use crate::sqlite::context::WriterCtx;
-use crate::sqlite::rows;
+use crate::sqlite::rows::{self, SealedKey, seal_keys};
 use crate::sqlite::writer::{Cost, Kind, WriteError};
 use crate::vault::{TenantHasher, TenantKey};
 
@@ -367,6 +366,17 @@ impl Registry for SqliteStore {
         self.list_verified_domains().await
     }
 
+    async fn registry_versions(&self) -> Result<Vec<(TenantNo, i64)>, StoreError> {
+        let read = |conn: &Connection| {
+            let mut statement = conn.prepare_cached(
+                "SELECT no, registry_version FROM tenant WHERE deleted_at IS NULL ORDER BY no",
+            )?;
+            let found = statement.query_map([], |row| Ok((TenantNo(row.get(0)?), row.get(1)?)))?;
+            Ok(found.collect::<rusqlite::Result<_>>()?)
+        };
+        self.readers.run(read).await
+    }
+
     async fn registry_delta(&self, tenant: TenantNo, since: i64) -> Result<RegistryDelta, StoreError> {
         let Some(key) = self.tenant_key(tenant).await? else {
             return Err(rows::corrupt("tenant"));
@@ -457,20 +467,6 @@ fn client(row: &Row<'_>) -> Result<Client, WriteError> {
 
 // --- signing keys -----------------------------------------------------------------------------------------
 
-/// A key with its seed sealed, ready for its row.
-struct SealedKey {
-    record: KeyRecord,
-    sealed: Vec<u8>,
-}
-
-fn seal_keys(key: &TenantKey, ring: &[KeyRecord]) -> Vec<SealedKey> {
-    let seal = |record: &KeyRecord| SealedKey {
-        sealed: key.seal_cell("signing_key", record.kid.as_bytes(), "sealed", record.seed.reveal()),
-        record: KeyRecord { seed: Secret::new([0; 32]), ..record.clone() },
-    };
-    ring.iter().map(seal).collect()
-}
-
 fn insert_keys(conn: &Connection, tenant: TenantNo, keys: &[SealedKey]) -> rusqlite::Result<()> {
     for SealedKey { record, sealed } in keys {
         let (state, since) = rows::key_state_codes(record.state);
@@ -499,11 +495,11 @@ fn key_ring(conn: &Connection, key: &TenantKey, tenant: TenantNo) -> Result<KeyR
     let record = |row: &Row<'_>| -> Result<KeyRecord, WriteError> {
         let kid: String = row.get(0)?;
         let sealed: Vec<u8> = row.get(2)?;
-        let seed = key.open_cell("signing_key", kid.as_bytes(), "sealed", &sealed)?;
+        let seed = rows::open_key_seed(key, &kid, &sealed)?;
         Ok(KeyRecord {
             kid,
             public: row.get(1)?,
-            seed: Secret::new(seed.as_slice().try_into().map_err(|_| rows::corrupt("signing key"))?),
+            seed,
             created_at: rows::timestamp(row, 3)?,
             state: rows::key_state(row.get(4)?, row.get(5)?)?,
         })

@@ -21,6 +21,7 @@ use crate::sqlite::context::WriterCtx;
 use crate::sqlite::writer::{Cost, Kind, WriteError, folder_of, free_bytes};
 use crate::sqlite::{SqliteStore, backup, erase, listing, retention, rewrap};
 use crate::upkeep::{Erasure, Finding, RecordedCall, Rewrapped, StoreStats, Swept, Upkeep};
+use crate::vault::key_file::beside;
 
 /// Payload bytes overwritten in one slice: they go through the log.
 const SLICE_BYTES: u64 = 4 * 1024 * 1024;
@@ -102,11 +103,15 @@ impl Upkeep for SqliteStore {
         let path = self.path.clone();
         let of_files = tokio::task::spawn_blocking(move || {
             let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
-            (size(&path), size(&wal_of(&path)), free_bytes(folder_of(&path)).unwrap_or(0))
+            (size(&path), size(&wal_of(&path)), free_bytes(folder_of(&path)))
         });
         (stats.file_bytes, stats.wal_bytes, stats.free_disk_bytes) =
             of_files.await.map_err(|_| StoreError::Closed)?;
         Ok(stats)
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
@@ -121,12 +126,6 @@ impl Upkeep for SqliteStore {
 /// The write-ahead log beside a database file.
 pub(super) fn wal_of(database: &std::path::Path) -> PathBuf {
     beside(database, "-wal")
-}
-
-pub(super) fn beside(database: &std::path::Path, suffix: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// First what others wait for or read wrong without, last what only takes room.

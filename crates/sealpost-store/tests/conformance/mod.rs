@@ -47,6 +47,7 @@ macro_rules! conformance {
                 webhooks_are_listed_by_dialect,
                 webhooks_of_a_dialect_are_counted_from_the_newest,
                 a_delta_gives_exactly_what_changed,
+                the_versions_tell_whose_registry_changed,
                 a_key_ring_is_replaced_only_on_the_version_it_was_decided_on,
                 hashes_are_the_same_after_opening_again,
                 a_tenant_has_one_domain_and_no_other_tenant_sees_it,

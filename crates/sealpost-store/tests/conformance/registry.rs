@@ -405,6 +405,19 @@ pub(crate) async fn a_delta_gives_exactly_what_changed<B: Backend>(world: World<
     assert!(store.registry_delta(other.no, 0).await.unwrap().changed.is_empty());
 }
 
+pub(crate) async fn the_versions_tell_whose_registry_changed<B: Backend>(world: World<B>) {
+    let (other, _) = world.other_tenant().await;
+    let versions = async || world.store.registry_versions().await.unwrap();
+    let before = versions().await;
+    assert_eq!(before, [(world.tenant.no, world.version().await), (other.no, before[1].1)]);
+    let webhook = world.webhook().await;
+    world.disable(&webhook, true).await;
+    assert_eq!(versions().await, [(world.tenant.no, world.version().await), before[1]]);
+    assert!(world.version().await > before[0].1);
+    world.store.delete_tenant(world.tenant.no, by(at(1))).await.unwrap();
+    assert_eq!(versions().await, [before[1]]);
+}
+
 pub(crate) async fn a_key_ring_is_replaced_only_on_the_version_it_was_decided_on<B: Backend>(
     world: World<B>,
 ) {

@@ -45,6 +45,9 @@ pub(super) async fn metrics_text(state: &ApiState) -> Result<Response, Problem> 
     let stats = app.store.stats().await?;
     let accepted = state.accepted.load(Ordering::Relaxed);
     let mut text = String::new();
+    let free = stats
+        .free_disk_bytes
+        .map(|bytes| ("store_free_disk_bytes", "gauge", "Free space on the store's disk.", bytes));
     for (name, kind, about, value) in [
         ("events_accepted_total", "counter", "Events that were new and stored.", accepted),
         ("store_accepts_total", "counter", "Accepting requests that were stored.", stats.accepts),
@@ -71,8 +74,10 @@ pub(super) async fn metrics_text(state: &ApiState) -> Result<Response, Problem> 
         ),
         ("store_wal_bytes", "gauge", "Size of the write-ahead log.", stats.wal_bytes),
         ("store_file_bytes", "gauge", "Size of the database file.", stats.file_bytes),
-        ("store_free_disk_bytes", "gauge", "Free space on the store's disk.", stats.free_disk_bytes),
-    ] {
+    ]
+    .into_iter()
+    .chain(free)
+    {
         let _ = writeln!(
             text,
             "# HELP sealpost_{name} {about}\n# TYPE sealpost_{name} {kind}\nsealpost_{name} {value}"

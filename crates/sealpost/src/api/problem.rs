@@ -105,6 +105,10 @@ impl From<StoreError> for Problem {
             StoreError::Full => ("The disk of the service is full", 30),
             StoreError::Busy => ("The service is busy", 1),
             StoreError::Closed => ("The service is stopping", 5),
+            StoreError::Unreachable(_) => {
+                tracing::error!(error = %error, "a call failed in the store");
+                ("The database of the service cannot be reached", 2)
+            }
             _ => {
                 tracing::error!(error = %error, "a call failed in the store");
                 return Problem::Internal;
@@ -223,6 +227,7 @@ mod tests {
         for (error, status, retry_after) in [
             (StoreError::Full, 503, Some("30")),
             (StoreError::Busy, 503, Some("1")),
+            (StoreError::Unreachable("db1".into()), 503, Some("2")),
             (StoreError::Closed, 503, Some("5")),
             (StoreError::Backend("secret path".into()), 500, None),
             (StoreError::Corrupt { what: "row" }, 500, None),

@@ -4,6 +4,8 @@ use sealpost_core::settings::WebhookSettings;
 use sealpost_core::target_url::{TargetUrl, UrlRules};
 use sealpost_core::webhook::WebhookSecrets;
 
+use sealpost_core::secret::Secret;
+
 use super::*;
 use crate::page::After;
 use crate::sqlite::testing::{Fixture, at, by, new_tenant};

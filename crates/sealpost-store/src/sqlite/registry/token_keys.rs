@@ -7,7 +7,6 @@ use serde_json::json;
 
 use sealpost_core::audit::By;
 use sealpost_core::key_ring::{KeyRecord, KeyRing, KeyState};
-use sealpost_core::secret::Secret;
 use sealpost_core::time::Timestamp;
 
 use crate::audit::Change;
@@ -16,19 +15,6 @@ use crate::sqlite::SqliteStore;
 use crate::sqlite::audit as log;
 use crate::sqlite::rows;
 use crate::sqlite::writer::{Cost, Kind, WriteError};
-use crate::vault::Vault;
-
-const TABLE: &str = "token_key";
-const COLUMN: &str = "sealed";
-
-pub(crate) fn seal(vault: &Vault, kid: &str, seed: &Secret<[u8; 32]>) -> Vec<u8> {
-    vault.seal_own(TABLE, kid.as_bytes(), COLUMN, seed.reveal())
-}
-
-pub(crate) fn unseal(vault: &Vault, kid: &str, sealed: &[u8]) -> Result<Secret<[u8; 32]>, WriteError> {
-    let seed = vault.open_own(TABLE, kid.as_bytes(), COLUMN, sealed)?;
-    Ok(Secret::new(seed.as_slice().try_into().map_err(|_| rows::corrupt("token key"))?))
-}
 
 impl SqliteStore {
     pub(super) async fn read_token_keys(&self) -> Result<KeyRing, StoreError> {
@@ -42,7 +28,7 @@ impl SqliteStore {
             let key = |row: &rusqlite::Row<'_>| -> Result<KeyRecord, WriteError> {
                 let kid: String = row.get(0)?;
                 let sealed: Vec<u8> = row.get(2)?;
-                let seed = unseal(&vault, &kid, &sealed)?;
+                let seed = rows::open_token_seed(&vault, &kid, &sealed)?;
                 let retired: Option<i64> = row.get(4)?;
                 Ok(KeyRecord {
                     kid,
@@ -67,7 +53,7 @@ impl SqliteStore {
         by: By,
     ) -> Result<(), StoreError> {
         let _same_key = self.wrapping.read().await;
-        let sealed = seal(&self.vault, &fresh.kid, &fresh.seed);
+        let sealed = rows::seal_token_seed(&self.vault, &fresh.kid, &fresh.seed);
         let write = move |conn: &Connection, _: &mut _| {
             conn.prepare_cached("UPDATE token_key SET retired_at = ?1 WHERE retired_at IS NULL")?
                 .execute([by.at.millis()])?;

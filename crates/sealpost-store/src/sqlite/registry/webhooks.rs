@@ -217,23 +217,7 @@ fn update(
     change: &WebhookChange,
     sealed: Option<&[u8]>,
 ) -> Result<Webhook, WriteError> {
-    let mut webhook = before.clone();
-    let disables = change.disabled == Some(true) && !webhook.disabled;
-    if let Some(subscription) = &change.subscription {
-        webhook.subscription = subscription.clone();
-    }
-    if let Some(url) = &change.url {
-        webhook.url = url.clone();
-    }
-    if let Some(disabled) = change.disabled {
-        webhook.disabled = disabled;
-    }
-    if let Some(settings) = &change.settings {
-        webhook.settings = settings.clone();
-    }
-    if let Some(secrets) = &change.secrets {
-        webhook.secrets = secrets.clone();
-    }
+    let (mut webhook, disables) = change.applied_to(before);
     webhook.version = raise_version(conn, ctx, webhook.tenant)?;
     if disables {
         webhook.lane_epoch += 1;

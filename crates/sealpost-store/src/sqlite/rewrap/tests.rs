@@ -10,7 +10,10 @@ use super::*;
 use crate::history::{History, PayloadRead};
 use crate::registry::Registry;
 use crate::sqlite::testing::{self, Fixture, at, by, new_tenant};
+use crate::sqlite::writer::folder_of;
 use crate::upkeep::Upkeep;
+use crate::vault::MasterKey;
+use crate::vault::key_file::next_file;
 
 fn rotating() -> By {
     By::new("operator 1", Action::RotateMasterKey, at(9))

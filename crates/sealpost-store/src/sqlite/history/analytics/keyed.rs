@@ -4,9 +4,9 @@ use rusqlite::Connection;
 
 use sealpost_core::analytics::{RequestId, Step};
 
-use super::source::{CALL, DELIVERY, DELIVERY_COLUMNS, Delivery, call, end_of, tell_attempt};
-use super::{Row, Wanted};
+use super::source::{CALL, DELIVERY, DELIVERY_COLUMNS, call, delivery_of};
 use crate::sqlite::writer::WriteError;
+use crate::told::{Row, Wanted, end_of, tell_attempt};
 
 pub(super) fn look_up(conn: &Connection, wanted: &mut Wanted, request: RequestId) -> Result<(), WriteError> {
     let (tenant, id) = (wanted.tenant.0, request.bytes());
@@ -38,7 +38,7 @@ pub(super) fn look_up(conn: &Connection, wanted: &mut Wanted, request: RequestId
     while let Some(row) = rows.next()? {
         let (number, started) = (row.get(DELIVERY_COLUMNS)?, row.get(DELIVERY_COLUMNS + 1)?);
         let end = end_of(started, row.get(DELIVERY_COLUMNS + 2)?);
-        tell_attempt(wanted, &Delivery::of(row)?, number, started, end);
+        tell_attempt(wanted, &delivery_of(row)?, number, started, end);
     }
     Ok(())
 }

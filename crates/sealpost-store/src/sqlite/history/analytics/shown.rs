@@ -7,11 +7,11 @@ use sealpost_core::id::{ClientId, DeliveryId, EventId, WebhookId};
 use sealpost_core::outcome::Outcome;
 use sealpost_core::time::Timestamp;
 
-use super::source::{DELIVERY, DELIVERY_COLUMNS, Delivery};
-use super::{Found, Row};
+use super::source::{DELIVERY, DELIVERY_COLUMNS, delivery_of};
 use crate::history::{AnalyticFacts, AnalyticRecord};
 use crate::sqlite::rows::{corrupt, event_type_name, from_json, timestamp};
 use crate::sqlite::writer::WriteError;
+use crate::told::{Found, Row};
 
 /// `None`: the row is gone.
 pub(super) fn record(conn: &Connection, found: Found) -> Result<Option<AnalyticRecord>, WriteError> {
@@ -60,7 +60,7 @@ fn attempt(conn: &Connection, delivery: i64, number: u8) -> Result<Option<Analyt
     ))?;
     let mut rows = statement.query((delivery, number))?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let known = Delivery::of(row)?;
+    let known = delivery_of(row)?;
     let column = |more: usize| DELIVERY_COLUMNS + more;
     let name: String = row.get(column(1))?;
     Ok(Some(AnalyticFacts::Attempted {

@@ -2,31 +2,15 @@
 
 use rusqlite::{Connection, Row as SqlRow};
 
-use sealpost_core::analytics::{AnalyticType, Phase, Step, call_from_code};
-use sealpost_core::delivery::{State, Status};
+use sealpost_core::analytics::{AnalyticType, Phase, RequestId, Step, call_from_code};
 use sealpost_core::id::{AnalyticId, ClientId};
 use sealpost_core::time::Timestamp;
 
-use super::{Found, Row, Wanted};
-use crate::error::StoreError;
 use crate::sqlite::history::STEP;
 use crate::sqlite::listing::{self, DISORDER_MS, List, Table};
 use crate::sqlite::rows::{corrupt, shown_state, state};
 use crate::sqlite::writer::WriteError;
-use sealpost_core::analytics::RequestId;
-
-/// A first attempt that ended this long after its delivery was made is found by its delivery; the index `late` has the
-/// others. Both numbers stand in the migration too.
-const PROMPT_MS: i64 = 2_000;
-const TOOK_MS_MAX: i64 = 60_000;
-
-/// What a source has not shown yet.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Bound {
-    /// Nothing that happened later.
-    At(i64),
-    Ended,
-}
+use crate::told::{Bound, Delivery, Found, PROMPT_MS, Row, Wanted, end_of, tell_attempt};
 
 pub(super) struct Source {
     place: Place,
@@ -53,36 +37,26 @@ struct Listed {
 
 /// Those that can have what is asked for.
 pub(super) fn all(conn: &Connection, wanted: &Wanted) -> Result<Vec<Source>, WriteError> {
-    let filter = &wanted.filter;
-    let steps = |steps: &[Step]| {
-        filter.admits_caller(None)
-            && steps.iter().any(|step| filter.admits_type(AnalyticType::Delivery(*step)))
-    };
     let ends = [Step::ProcessSuccess, Step::ProcessFail];
     let mut places = Vec::new();
-    if AnalyticType::all().any(|kind| matches!(kind, AnalyticType::Call(..)) && filter.admits_type(kind)) {
+    if wanted.admits_calls() {
         // Nothing has the time after the last.
         places.push(match wanted.after {
             Some((at, id)) if at <= wanted.to => Place::Calls(at, *id.bytes()),
             _ => Place::Calls(wanted.to.saturating_add(1), [0; 16]),
         });
     }
-    if steps(&[Step::Receive]) {
+    if wanted.admits(&[Step::Receive]) {
         places.push(Place::Listed(Listed::begin(conn, wanted, Table::Event, 0)?));
     }
-    if steps(&[&ends[..], &[Step::ProcessStart]].concat()) {
+    if wanted.admits(&[&ends[..], &[Step::ProcessStart]].concat()) {
         places.push(Place::Listed(Listed::begin(conn, wanted, Table::Delivery, PROMPT_MS)?));
-        places.push(Place::Late(ends_until(wanted), i64::MAX));
+        places.push(Place::Late(wanted.ends_until(), i64::MAX));
     }
-    if steps(&[&ends[..], &[Step::Retry]].concat()) {
-        places.push(Place::Retried(ends_until(wanted), (i64::MAX, u8::MAX)));
+    if wanted.admits(&[&ends[..], &[Step::Retry]].concat()) {
+        places.push(Place::Retried(wanted.ends_until(), (i64::MAX, u8::MAX)));
     }
     Ok(places.into_iter().map(|place| Source { bound: Bound::At(wanted.to), place }).collect())
-}
-
-/// What began by the last time asked for has ended by this one.
-fn ends_until(wanted: &Wanted) -> i64 {
-    wanted.to.saturating_add(TOOK_MS_MAX)
 }
 
 impl Source {
@@ -191,7 +165,7 @@ impl Listed {
             let Some(started) = started else { continue };
             let end = end_of(started, row.get(DELIVERY_COLUMNS + 2)?);
             if end <= created_at + PROMPT_MS {
-                tell_attempt(wanted, &Delivery::of(row)?, 1, started, end);
+                tell_attempt(wanted, &delivery_of(row)?, 1, started, end);
             }
         }
         Ok(self.bound(ended, PROMPT_MS))
@@ -210,7 +184,7 @@ fn late(conn: &Connection, wanted: &mut Wanted, end: &mut i64, seq: &mut i64) ->
     let mut rows = statement.query((wanted.tenant.0, *end, *seq, wanted.from, STEP))?;
     let mut seen = 0;
     while let Some(row) = rows.next()? {
-        let delivery = Delivery::of(row)?;
+        let delivery = delivery_of(row)?;
         (*end, *seq) = (row.get(DELIVERY_COLUMNS + 1)?, delivery.seq);
         tell_attempt(wanted, &delivery, 1, row.get(DELIVERY_COLUMNS)?, *end);
         seen += 1;
@@ -235,7 +209,7 @@ fn retried(
     let mut rows = statement.query((wanted.tenant.0, *end, last.0, last.1, wanted.from, STEP))?;
     let mut seen = 0;
     while let Some(row) = rows.next()? {
-        let delivery = Delivery::of(row)?;
+        let delivery = delivery_of(row)?;
         let number: u8 = row.get(DELIVERY_COLUMNS + 2)?;
         (*end, *last) = (row.get(DELIVERY_COLUMNS + 1)?, (delivery.seq, number));
         tell_attempt(wanted, &delivery, number, row.get(DELIVERY_COLUMNS)?, *end);
@@ -248,41 +222,8 @@ pub(super) const DELIVERY: &str = "d.seq, d.id, d.state, d.reason, d.lane_epoch,
                                    d.claimer IS NOT NULL, d.attempt";
 pub(super) const DELIVERY_COLUMNS: usize = 9;
 
-/// What a delivery says about how its attempts count.
-pub(super) struct Delivery {
-    pub(super) seq: i64,
-    pub(super) id: [u8; 16],
-    pub(super) state: State,
-    attempts: u8,
-}
-
-impl Delivery {
-    pub(super) fn of(row: &SqlRow<'_>) -> Result<Self, StoreError> {
-        Self::read(row).map_err(|error: WriteError| error.for_caller())
-    }
-
-    fn read(row: &SqlRow<'_>) -> Result<Self, WriteError> {
-        let stored = state(row.get(2)?, row.get(3)?)?;
-        let state = shown_state(stored, (row.get(4)?, row.get(5)?), row.get(6)?, row.get(7)?);
-        Ok(Self { seq: row.get(0)?, id: row.get(1)?, state, attempts: row.get(8)? })
-    }
-}
-
-pub(super) fn end_of(started: i64, took: i64) -> i64 {
-    started.saturating_add(took.min(TOOK_MS_MAX))
-}
-
-/// What an attempt tells: that it began, and, if it was the last of a delivery that is over, how that ended. A delivery
-/// that was cancelled between its attempts failed with the one before.
-pub(super) fn tell_attempt(wanted: &mut Wanted, delivery: &Delivery, number: u8, started: i64, end: i64) {
-    let row = Row::Attempt { delivery: delivery.seq, number };
-    let begun = if number == 1 { Step::ProcessStart } else { Step::Retry };
-    wanted.tell(delivery.id, begun, number, started, row);
-    if number == delivery.attempts && delivery.state.is_final() {
-        let ended = match delivery.state.status() {
-            Status::Delivered => Step::ProcessSuccess,
-            Status::Pending | Status::Failed | Status::Cancelled => Step::ProcessFail,
-        };
-        wanted.tell(delivery.id, ended, number, end, row);
-    }
+pub(super) fn delivery_of(row: &SqlRow<'_>) -> Result<Delivery, WriteError> {
+    let stored = state(row.get(2)?, row.get(3)?)?;
+    let state = shown_state(stored, (row.get(4)?, row.get(5)?), row.get(6)?, row.get(7)?);
+    Ok(Delivery { seq: row.get(0)?, id: row.get(1)?, state, attempts: row.get(8)? })
 }

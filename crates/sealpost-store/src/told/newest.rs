@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::Found;
 
-pub(super) struct Newest {
+pub(crate) struct Newest {
     wanted: usize,
     /// The oldest is on top.
     kept: BinaryHeap<OldestFirst>,
@@ -29,7 +29,7 @@ impl PartialOrd for OldestFirst {
 }
 
 impl Newest {
-    pub(super) fn of(wanted: usize) -> Self {
+    pub(crate) fn of(wanted: usize) -> Self {
         Self { wanted, kept: BinaryHeap::new() }
     }
 
@@ -38,11 +38,11 @@ impl Newest {
     }
 
     /// Whether something that happened then may still be among them.
-    pub(super) fn takes(&self, at: i64) -> bool {
+    pub(crate) fn takes(&self, at: i64) -> bool {
         !self.is_full() || self.kept.peek().is_none_or(|oldest| at >= oldest.0.at)
     }
 
-    pub(super) fn put(&mut self, found: Found) {
+    pub(crate) fn put(&mut self, found: Found) {
         self.kept.push(OldestFirst(found));
         if self.kept.len() > self.wanted + 1 {
             self.kept.pop();
@@ -50,7 +50,7 @@ impl Newest {
     }
 
     /// Newest first, and whether there are more.
-    pub(super) fn into_sorted(self) -> (Vec<Found>, bool) {
+    pub(crate) fn into_sorted(self) -> (Vec<Found>, bool) {
         let more = self.is_full();
         let mut found: Vec<Found> =
             self.kept.into_sorted_vec().into_iter().map(|OldestFirst(found)| found).collect();

@@ -1,0 +1,95 @@
+//! A COMMIT without an answer, and connections that are cut.
+
+use std::sync::Arc;
+
+use sealpost_core::delivery::State;
+use sealpost_store::Store;
+use sealpost_store::history::{DeliveryFilter, EventFilter};
+use sealpost_store::postgres::{OpenOptions, PostgresStore};
+use sealpost_store::queue::Settled;
+
+use super::backend::{Database, url};
+use super::proxy::Proxy;
+use crate::conformance::world::{World, at, delivered, ordinary};
+
+/// The world, seen by a node that reaches the server by way of the proxy.
+async fn by_way_of(proxy: &Proxy) -> World<Database> {
+    let world = World::<Database>::start().await;
+    let url = url(world.backend.schema(), Some(&proxy.address));
+    let store = PostgresStore::open(OpenOptions::new(url, world.backend.key_file())).await.unwrap();
+    world.store.close().await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(store);
+    World { store, ..world }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_without_an_answer_is_stored_once() {
+    let proxy = Proxy::start().await;
+    let world = by_way_of(&proxy).await;
+    let webhook = world.webhook().await;
+    for (round, reaches) in [true, false, true].into_iter().enumerate() {
+        let now = at(round as i64);
+        proxy.cut_next_commit(reaches);
+        let accepted = world.accept(world.event().claimed_to(&webhook), now).await;
+        assert_eq!((proxy.cuts(), accepted.repeated), (4 * round + 1, false), "{reaches}");
+        let [ticket] = accepted.claims.as_slice() else { panic!("{:?}", accepted.claims) };
+        assert_eq!(world.all_events(EventFilter::default()).await.len(), 2 * round + 1);
+
+        // A settlement may be answered as stored before, which it then is.
+        proxy.cut_next_commit(reaches);
+        let settled = world.settle(delivered(ticket, now)).await;
+        let first = Settled::Settled { state: State::Delivered, health: None };
+        assert_eq!(settled, if reaches { Settled::Already } else { first });
+        assert_eq!(world.state(ticket.id).await, State::Delivered);
+
+        world.waiting(&webhook, now).await;
+        proxy.cut_next_commit(reaches);
+        let claims = world.claim_lane(ordinary(&webhook), 10, now).await;
+        assert_eq!((claims.len(), claims[0].ticket.attempt), (1, 1), "{reaches}");
+        assert!(matches!(world.settle(delivered(&claims[0].ticket, now)).await, Settled::Settled { .. }));
+
+        proxy.cut_next_commit(reaches);
+        let other = world.webhook().await;
+        assert_eq!(proxy.cuts(), 4 * round + 4);
+        let all = world.store.registry_delta(world.tenant.no, 0).await.unwrap();
+        assert_eq!(all.changed.len(), round + 2, "{reaches}");
+        assert!(all.changed.iter().any(|webhook| webhook.id == other.id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_lose_and_double_nothing() {
+    let proxy = Proxy::start().await;
+    let world = Arc::new(by_way_of(&proxy).await);
+    let webhook = world.webhook().await;
+    let cut = async {
+        for _ in 0..20 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            proxy.cut_all();
+        }
+    };
+    let publish = async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..200 {
+            let (world, webhook) = (Arc::clone(&world), webhook.clone());
+            tasks.spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(number * 2)).await;
+                world.accept(world.event().to(&webhook), at(0)).await.id
+            });
+        }
+        tasks.join_all().await
+    };
+    let (ids, ()) = tokio::join!(publish, cut);
+    let stored = world.all_events(EventFilter::default()).await;
+    assert_eq!(stored.len(), ids.len());
+    assert_eq!(world.all_deliveries(DeliveryFilter::default()).await.len(), ids.len());
+    let mut delivered = 0;
+    loop {
+        let now = world.deliver_due(&webhook, at(1)).await;
+        if now == 0 {
+            break;
+        }
+        delivered += now;
+    }
+    assert_eq!(delivered, ids.len());
+}

@@ -1,0 +1,5 @@
+//! PostgreSQL passes.
+
+use super::backend::Database;
+
+crate::conformance::conformance!(Database);
