@@ -12,6 +12,7 @@ mod values;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,7 @@ pub struct Config {
     /// Networks of proxies whose word about host, scheme and client counts.
     pub trusted_proxies: Vec<IpNet>,
     pub metrics_listen: Option<SocketAddr>,
-    /// The database file; its folder is the data folder.
-    pub store: PathBuf,
+    pub store: StorePlace,
     pub master_key_file: PathBuf,
     pub bootstrap_api_key: Option<Secret<String>>,
     pub url_policy: UrlPolicy,
@@ -117,9 +117,42 @@ pub enum ConfigError {
     Contradiction(String),
 }
 
+/// Where everything is kept.
+#[derive(Clone, Debug)]
+pub enum StorePlace {
+    /// The database file; its folder is the data folder.
+    Sqlite(PathBuf),
+    /// The URL, which may hold a password.
+    Postgres(Secret<String>),
+}
+
+impl StorePlace {
+    /// With PostgreSQL this process keeps little besides: its admin socket, and the first admin key.
+    pub fn data_folder(&self) -> &Path {
+        match self {
+            StorePlace::Sqlite(file) => folder_of(file),
+            StorePlace::Postgres(_) => Path::new(values::DATA_FOLDER),
+        }
+    }
+
+    /// Whether other processes may use it at the same time.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, StorePlace::Postgres(_))
+    }
+}
+
+impl fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorePlace::Sqlite(file) => write!(f, "{}", file.display()),
+            StorePlace::Postgres(_) => f.write_str("the PostgreSQL database"),
+        }
+    }
+}
+
 impl Config {
     pub fn data_folder(&self) -> &Path {
-        folder_of(&self.store)
+        self.store.data_folder()
     }
 
     /// Where the first admin key is put.

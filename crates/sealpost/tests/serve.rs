@@ -348,7 +348,7 @@ fn wrong_settings_are_refused_before_anything_is_made() {
             "the TLS certificate c.pem cannot be read",
         ),
         (&[("SEALPOST_EGRESS_CA", "ca.pem")], "the file of trust anchors ca.pem cannot be read"),
-        (&[("SEALPOST_STORE", "postgres://u:canary@db/x")], "Not supported yet"),
+        (&[("SEALPOST_STORE", "postgres://u:canary@db/x")], "SEALPOST_MASTER_KEY_FILE must be set"),
         (&[("SEALPOST_TYPO", "x")], "SEALPOST_TYPO is not a setting of this release."),
     ] {
         let place = Place::new(settings);

@@ -12,6 +12,7 @@ use sealpost_egress::{Gate, GateGuard};
 use sealpost_store::queue::ClaimTicket;
 use tokio::sync::Notify;
 
+use super::sight::Sight;
 use super::starts::StartSlot;
 
 #[derive(Debug, Default)]
@@ -61,18 +62,25 @@ pub struct SendGate {
     version: i64,
     /// Where the start of this claim is marked.
     start: (Arc<StartSlot>, ClaimTicket),
+    /// Whether the version is known to be the newest, with other processes about.
+    sight: Arc<Sight>,
 }
 
 impl SendGate {
-    pub fn new(gate: Arc<WebhookGate>, version: i64, start: (Arc<StartSlot>, ClaimTicket)) -> Self {
-        Self { gate, version, start }
+    pub fn new(
+        gate: Arc<WebhookGate>,
+        version: i64,
+        start: (Arc<StartSlot>, ClaimTicket),
+        sight: Arc<Sight>,
+    ) -> Self {
+        Self { gate, version, start, sight }
     }
 }
 
 impl Gate for SendGate {
     fn open(&self) -> Option<GateGuard> {
         let mut state = self.gate.state();
-        if state.version != self.version {
+        if state.version != self.version || !self.sight.is_clear() {
             return None;
         }
         // Marked before anything leaves: whatever the next process finds unmarked was never sent.
@@ -102,6 +110,10 @@ mod tests {
     use sealpost_core::lane::LaneNo;
     use std::time::Duration;
 
+    fn alone() -> Arc<Sight> {
+        Sight::new(Arc::new(crate::clock::SystemClock::start()), false)
+    }
+
     fn ask(gate: &Arc<WebhookGate>, version: i64) -> Option<GateGuard> {
         let ticket = ClaimTicket {
             delivery: DeliveryNo(1),
@@ -114,7 +126,7 @@ mod tests {
             only_unknown_before: true,
         };
         let slot = Arc::new(StartMarks::none().slot()?);
-        SendGate::new(Arc::clone(gate), version, (slot, ticket)).open()
+        SendGate::new(Arc::clone(gate), version, (slot, ticket), alone()).open()
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ pub mod quotas;
 pub mod registry;
 pub mod request;
 pub mod samples;
+pub mod sight;
 pub mod sign_in;
 pub mod starts;
 pub mod tenants;
@@ -46,6 +47,7 @@ use analytics::Recorded;
 use domains::VerifiedDomains;
 use lanes::{Caps, Lanes, Work};
 use registry::{Registry, Target, TenantEntry};
+use sight::Sight;
 use starts::StartMarks;
 
 /// A delivery that is claimed on disk, with all that its request is made of.
@@ -88,6 +90,7 @@ pub struct App {
     pub starts: Arc<StartMarks>,
     pub domains: Arc<VerifiedDomains>,
     pub recorded: Arc<Recorded>,
+    pub sight: Arc<Sight>,
     txt: TxtLookup,
     clients: Arc<clients::ClientCache>,
     tokens: Arc<tokens::Tokens>,
@@ -114,6 +117,7 @@ impl App {
             starts: StartMarks::none(),
             domains: Arc::default(),
             recorded: Arc::default(),
+            sight: Sight::new(Arc::clone(&clock), store.is_shared()),
             txt: TxtLookup::default(),
             store,
             clock,

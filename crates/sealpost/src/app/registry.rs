@@ -304,6 +304,11 @@ impl Registry {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(&no).cloned()
     }
 
+    /// Every entry there is.
+    pub(super) fn all_known(&self) -> Vec<Arc<TenantEntry>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The tenant a webhook belongs to, for work that was found on disk without it.
     pub async fn find(
         &self,

@@ -103,7 +103,11 @@ impl App {
         match self.create_tenant(DEFAULT_TENANT, subdomain, Retention::default(), INSTALLATION).await {
             Ok(tenant) => Ok(tenant),
             Err(TenantRefused::Store(error)) => Err(error),
-            Err(_) => Err(StoreError::Corrupt { what: "default tenant" }),
+            // Another process that starts at the same time was first.
+            Err(_) => self
+                .tenant_by_name(DEFAULT_TENANT)
+                .await?
+                .ok_or(StoreError::Corrupt { what: "default tenant" }),
         }
     }
 

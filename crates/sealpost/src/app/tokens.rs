@@ -250,6 +250,16 @@ impl App {
         self.rotate_token_keys(INSTALLATION).await
     }
 
+    /// Another process may have made a key. Nothing happens before the first one is needed here.
+    pub(super) async fn reload_token_keys(&self) -> Result<(), StoreError> {
+        let Some(known) = self.tokens.keys() else { return Ok(()) };
+        let ring = self.store.token_keys().await?;
+        if ring != *known {
+            self.tokens.put(ring);
+        }
+        Ok(())
+    }
+
     /// A fresh key signs from now on; tokens of the one before stay good for the rest of their life.
     pub async fn rotate_token_keys(&self, who: &str) -> Result<Arc<KeyRing>, StoreError> {
         let now = self.clock.now();

@@ -296,6 +296,7 @@ impl App {
     /// the state before.
     pub(super) async fn silence(&self, target: &Target) -> Result<(), StoreError> {
         target.gate.settled().await;
+        self.sight.reaches_all().await;
         self.unpark(self.lanes.withdraw(Some(target.webhook.no), |_| true)).await
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealpost_store::sqlite::SqliteStore;
 use sealpost_store::{Store, StoreError};
 use tokio::time::{Instant, sleep};
 
@@ -13,8 +12,8 @@ use crate::app::App;
 use crate::app::admin::{AdminAnswer, AdminCall, AdminError};
 use crate::app::lanes::Caps;
 use crate::clock::SystemClock;
-use crate::config::Config;
-use crate::serve::{admin_socket, app_config, open_options};
+use crate::config::{Config, StorePlace};
+use crate::serve::{admin_socket, app_config, open_store};
 
 /// A server that is starting, or another command, is waited for.
 const HOLDER_WITHIN: Duration = Duration::from_secs(5);
@@ -25,16 +24,18 @@ pub(super) async fn ask(store: &StoreArgs, call: AdminCall) -> Result<AdminAnswe
 }
 
 pub(super) async fn ask_with(config: &Config, call: AdminCall) -> Result<AdminAnswer, Failure> {
-    if !config.store.exists() {
+    if let StorePlace::Sqlite(file) = &config.store
+        && !file.exists()
+    {
         return Err(Failure::new(
             Exit::NotFound,
-            format!("there is no store at {}; `sealpost serve` makes it", config.store.display()),
+            format!("there is no store at {}; `sealpost serve` makes it", file.display()),
         ));
     }
     let deadline = Instant::now() + HOLDER_WITHIN;
     loop {
-        match SqliteStore::open(open_options(config)) {
-            Ok(store) => return alone(config, Arc::new(store), call).await,
+        match open_store(config).await {
+            Ok(store) => return alone(config, store, call).await,
             Err(StoreError::Locked { .. }) => {}
             Err(error) => return Err(Failure::failed(error.to_string())),
         }

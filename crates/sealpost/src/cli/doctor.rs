@@ -67,7 +67,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let facts = Facts::gather(&config, &SystemClock::start());
     let mut findings = judge(&config, &facts);
     findings.extend(openid::findings(&config).await);
-    if facts.data_folder.is_some() {
+    if facts.data_folder.is_some() || config.store.is_shared() {
         match admin::ask_with(&config, AdminCall::Doctor).await {
             Ok(AdminAnswer::Findings(of_the_store)) => findings.extend(of_the_store),
             Ok(other) => return Err(admin::unexpected(&other)),
@@ -116,6 +116,9 @@ fn judge(config: &Config, facts: &Facts) -> Vec<FindingView> {
     let mut findings = vec![ok("the settings are consistent")];
     let folder = config.data_folder().display();
     findings.push(match facts.data_folder {
+        None if config.store.is_shared() => {
+            ok(format!("there is no data folder {folder} yet; serve makes it"))
+        }
         None => fail(
             format!("there is no data folder {folder}"),
             "`sealpost serve` makes it; or name the right SEALPOST_STORE",
@@ -130,7 +133,7 @@ fn judge(config: &Config, facts: &Facts) -> Vec<FindingView> {
     });
     let file = config.master_key_file.display();
     // Before the first start there is nothing that a key could open.
-    let begun = facts.data_folder.is_some();
+    let begun = facts.data_folder.is_some() || config.store.is_shared();
     match facts.master_key {
         None if !begun => {}
         None => findings.push(fail(

@@ -10,6 +10,7 @@ use super::StoreArgs;
 use super::client::{Exit, Failure};
 use super::output::{self, OutputArgs};
 use crate::clock::{Clock, SystemClock};
+use crate::config::StorePlace;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -32,19 +33,23 @@ pub(super) struct RestoreArgs {
 
 pub(super) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     let config = args.store.load()?;
-    if config.store.exists() && !args.replace {
+    let StorePlace::Sqlite(store) = config.store.clone() else {
+        let why = "the store is a PostgreSQL database: restore it with pg_restore or from its archived WAL";
+        return Err(Failure::new(Exit::Refused, why));
+    };
+    if store.exists() && !args.replace {
         return Err(Failure::new(
             Exit::Refused,
-            format!("there is a store at {}; --replace puts the backup in its place", config.store.display()),
+            format!("there is a store at {}; --replace puts the backup in its place", store.display()),
         ));
     }
     if !args.from.exists() {
         return Err(Failure::new(Exit::NotFound, format!("there is no backup at {}", args.from.display())));
     }
     let (from, replace, erasures) = (args.from.clone(), args.replace, args.erasures.clone());
-    let (store, key) = (config.store.clone(), config.master_key_file.clone());
+    let (place, key) = (store.clone(), config.master_key_file.clone());
     let restored = tokio::task::spawn_blocking(move || {
-        sqlite::restore(&from, &store, &key, erasures.as_deref(), replace, SystemClock::start().now())
+        sqlite::restore(&from, &place, &key, erasures.as_deref(), replace, SystemClock::start().now())
     });
     let report = match restored.await {
         Ok(restored) => restored.map_err(failure)?,
@@ -60,14 +65,14 @@ pub(super) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     }
     if args.output.json {
         return output::json(&json!({
-            "store": config.store,
+            "store": store,
             "erasuresApplied": report.erasures,
             "erasuresKnown": report.erasures_known,
             "payloadsErased": report.payloads_erased,
             "pending": report.pending,
         }));
     }
-    output::line(format!("restored {} to {}", args.from.display(), config.store.display()))?;
+    output::line(format!("restored {} to {}", args.from.display(), store.display()))?;
     output::line(format!(
         "{} made since the backup applied again, {} erased",
         output::count(number(report.erasures), "erasure"),

@@ -34,7 +34,9 @@ fn defaults_are_the_documented_ones() {
             tls: None,
             trusted_proxies: [],
             metrics_listen: None,
-            store: "./sealpost-data/sealpost.db",
+            store: Sqlite(
+                "./sealpost-data/sealpost.db",
+            ),
             master_key_file: "./sealpost-data/master.key",
             bootstrap_api_key: None,
             url_policy: Strict,
@@ -126,6 +128,11 @@ fn every_refusal_is_one_sentence() {
             &[("SEALPOST_TRUSTED_PROXIES", "10.0.0.0/33")],
             &[("SEALPOST_METRICS_LISTEN", "0.0.0.0:8080")],
             &[("SEALPOST_STORE", "postgres://user:pass@db/sealpost")],
+            &[("SEALPOST_STORE", "postgres://user:pass@db:x/sealpost"), ("SEALPOST_MASTER_KEY_FILE", "k")],
+            &[
+                ("SEALPOST_STORE", "postgres://user:pass@db/sealpost?ssl=on"),
+                ("SEALPOST_MASTER_KEY_FILE", "k"),
+            ],
             &[("SEALPOST_STORE", "./data/sealpost.db")],
             &[("SEALPOST_STORE", "sqlite::memory:")],
             &[("SEALPOST_BOOTSTRAP_API_KEY", "1234567890123456789012345678901")],
@@ -193,9 +200,11 @@ fn every_refusal_is_one_sentence() {
             SEALPOST_TLS_KEY needs SEALPOST_TLS_CERT: a key without its certificate serves nobody.
             SEALPOST_TRUSTED_PROXIES must be networks separated by commas, such as 127.0.0.0/8,::1/128.
             SEALPOST_METRICS_LISTEN and SEALPOST_LISTEN must not be the same address.
-            SEALPOST_STORE names PostgreSQL: Not supported yet.
-            SEALPOST_STORE must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db.
-            SEALPOST_STORE must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db.
+            SEALPOST_MASTER_KEY_FILE must be set with PostgreSQL: every node needs the same file.
+            SEALPOST_STORE is refused: the store is not a valid postgres:// URL: postgres://user:password@host:port/database, with several host:port separated by commas; known parameters are sslmode, sslrootcert, options, target_session_attrs and those of the driver.
+            SEALPOST_STORE is refused: the store is not a valid postgres:// URL: postgres://user:password@host:port/database, with several host:port separated by commas; known parameters are sslmode, sslrootcert, options, target_session_attrs and those of the driver.
+            SEALPOST_STORE must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db, or a postgres:// URL.
+            SEALPOST_STORE must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db, or a postgres:// URL.
             SEALPOST_BOOTSTRAP_API_KEY must be 32 characters or more.
             SEALPOST_BOOTSTRAP_API_KEY must be 1 to 1024 printable ASCII characters without spaces.
             SEALPOST_URL_POLICY must be strict or mattr.

@@ -22,12 +22,13 @@ use url::{Host, Url};
 use super::layers::{Found, Layers, Name};
 use super::openid;
 use super::{
-    BOOTSTRAP_KEY_CHARS_MIN, ClientConfig, Config, ConfigError, EgressSettings, KeySource, TlsFiles,
-    folder_of,
+    BOOTSTRAP_KEY_CHARS_MIN, ClientConfig, Config, ConfigError, EgressSettings, KeySource, StorePlace,
+    TlsFiles,
 };
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const STORE: &str = "./sealpost-data/sealpost.db";
+pub(super) const DATA_FOLDER: &str = "./sealpost-data";
 /// A label and a dot go before it.
 const BASE_DOMAIN_BYTES_MAX: usize = 253 - 64;
 const DNS_PORT: u16 = 53;
@@ -86,8 +87,15 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
     let key = from.optional(Name::TlsKey, path);
     let trusted_proxies = from.read(Name::TrustedProxies, Vec::new(), networks);
     let metrics_listen = from.optional(Name::MetricsListen, address);
-    let store = from.read(Name::Store, PathBuf::from(STORE), store_file);
-    let master_key_file = from.read(Name::MasterKeyFile, folder_of(&store).join("master.key"), path);
+    let store = from.read(Name::Store, StorePlace::Sqlite(PathBuf::from(STORE)), store_place);
+    let key_given = from.optional(Name::MasterKeyFile, path);
+    if key_given.is_none() && store.is_shared() && !from.errors.iter().any(|e| is_of(e, Name::MasterKeyFile))
+    {
+        from.contradiction(
+            "SEALPOST_MASTER_KEY_FILE must be set with PostgreSQL: every node needs the same file.",
+        );
+    }
+    let master_key_file = key_given.unwrap_or_else(|| store.data_folder().join("master.key"));
     let bootstrap_api_key = from.optional(Name::BootstrapApiKey, bootstrap_key);
     let url_policy = from.read(Name::UrlPolicy, UrlPolicy::Strict, policy);
     let egress = EgressSettings {
@@ -173,7 +181,7 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
     // A key that was not named for it is never shown to another machine.
     let own_key = || match &bootstrap_api_key {
         Some(key) => KeySource::Given(key.clone()),
-        None => KeySource::File(folder_of(&store).join("admin.key")),
+        None => KeySource::File(store.data_folder().join("admin.key")),
     };
     let key = match (api_key_file, given_key) {
         (Some(file), _) => Some(KeySource::File(file)),
@@ -220,17 +228,20 @@ fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// The URL may hold a password, so a refusal does not repeat it.
-fn store_file(text: &str) -> Result<PathBuf, String> {
+fn store_place(text: &str) -> Result<StorePlace, String> {
     if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        return Err("names PostgreSQL: Not supported yet".into());
+        let checked = sealpost_store::postgres::OpenOptions::new(text, "").check();
+        checked.map_err(|error| format!("is refused: {error}"))?;
+        return Ok(StorePlace::Postgres(Secret::new(text.to_owned())));
     }
-    let wanted = "must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db";
+    let wanted = "must be sqlite: and the path of a file, such as sqlite:./sealpost-data/sealpost.db, or a \
+                  postgres:// URL";
     let file = text.strip_prefix("sqlite:").map(PathBuf::from).ok_or(wanted)?;
     let in_memory = file.as_os_str() == ":memory:";
     if file.file_name().is_none() || in_memory || text.ends_with('/') || text.contains(['?', '\0']) {
         return Err(wanted.into());
     }
-    Ok(file)
+    Ok(StorePlace::Sqlite(file))
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

@@ -8,6 +8,7 @@
 mod analytics;
 mod claim;
 mod mask;
+mod others;
 mod outcome;
 mod send;
 mod upkeep;
@@ -80,18 +81,23 @@ impl Engine {
         let unsettled = Arc::new(Semaphore::new(bound::UNSETTLED_MAX));
         let shared =
             Arc::new(Shared { app: app.clone(), outbound, unsettled: Arc::clone(&unsettled), closing });
+        app.look().await?;
         let orphans = claim::take_up_orphans(&shared).await?;
         let lanes = claim::find_lanes(&shared).await?;
         let taken_up = TakenUp { orphans: orphans.unknown, handed_back: orphans.handed_back, lanes };
         if taken_up.orphans + taken_up.handed_back > 0 {
             app.lanes.begin_recovery(app.clock.now(), orphans.again_at);
         }
-        let loops = vec![
+        let mut loops = vec![
             tokio::spawn(dispatch(Arc::clone(&shared), work)),
             tokio::spawn(claim::run(Arc::clone(&shared))),
             tokio::spawn(analytics::run(Arc::clone(&shared))),
-            tokio::spawn(upkeep::run(shared)),
+            tokio::spawn(upkeep::run(Arc::clone(&shared))),
         ];
+        if app.store.is_shared() {
+            loops.push(tokio::spawn(others::look(Arc::clone(&shared))));
+            loops.push(tokio::spawn(others::take_over(shared)));
+        }
         Ok((Self { app, close, loops, unsettled }, taken_up))
     }
 

@@ -90,7 +90,12 @@ async fn attempt(
     let request = {
         let keys = tenant.keys();
         let delivery_id = ticket.id.to_string();
-        let gate = SendGate::new(Arc::clone(&target.gate), target.webhook.version, (start, ticket));
+        let gate = SendGate::new(
+            Arc::clone(&target.gate),
+            target.webhook.version,
+            (start, ticket),
+            Arc::clone(&app.sight),
+        );
         match &keys.signing {
             None => Err(BuildError::Sign("the tenant has no signing key".into())),
             Some(key) => {

@@ -11,8 +11,10 @@ mod http;
 mod patient;
 mod tls;
 
+use std::fs::DirBuilder;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,7 @@ use std::time::Duration;
 use sealpost_core::limits;
 use sealpost_core::secret::Secret;
 use sealpost_egress::{Egress, EgressConfig};
+use sealpost_store::postgres::{self, PostgresStore};
 use sealpost_store::sqlite::{OpenOptions, SqliteStore};
 use sealpost_store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -32,7 +35,7 @@ use crate::app::openid::Providers;
 use crate::app::starts::StartMarks;
 use crate::app::{App, AppConfig};
 use crate::clock::{SystemClock, boot_id};
-use crate::config::Config;
+use crate::config::{Config, StorePlace};
 use crate::console::{self, ConsoleState};
 use crate::engine::{Engine, TakenUp};
 use admin_socket::AdminSocket;
@@ -90,8 +93,25 @@ pub fn app_config(config: &Config, public_url: String) -> AppConfig {
     }
 }
 
-pub fn open_options(config: &Config) -> OpenOptions {
-    OpenOptions { master_key_file: config.master_key_file.clone(), ..OpenOptions::new(&config.store) }
+/// Opens or makes the store, wherever it is.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    let key_file = config.master_key_file.clone();
+    match &config.store {
+        StorePlace::Sqlite(file) => {
+            let options = OpenOptions { master_key_file: key_file, ..OpenOptions::new(file) };
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
+            Ok(Arc::new(opened.map_err(|error| StoreError::Backend(error.to_string()))??))
+        }
+        StorePlace::Postgres(url) => {
+            let folder = config.data_folder();
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| {
+                StoreError::Refused(format!("the data folder {} cannot be made: {error}", folder.display()))
+            })?;
+            let options = postgres::OpenOptions::new(url.reveal(), key_file);
+            Ok(Arc::new(PostgresStore::open(options).await?))
+        }
+    }
 }
 
 /// A server that answers.
@@ -112,9 +132,7 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let outbound = egress(config)?;
-        let options = open_options(config);
-        let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
-        let store: Arc<dyn Store> = Arc::new(store.map_err(|e| StoreError::Backend(e.to_string()))??);
+        let store = open_store(config).await?;
         // From here on a failure must close the store: what was written is on disk, but a checkpoint is owed.
         match Self::start_on(config, Arc::clone(&store), tls, outbound).await {
             Ok(server) => Ok(server),
@@ -147,8 +165,12 @@ impl Server {
 
         let clock = Arc::new(SystemClock::start());
         let (app, work) = App::new(store, clock, Caps::default(), app_config(config, public_url));
-        let starts = StartMarks::open(config.data_folder(), &boot_id())
-            .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?;
+        // A claim of another node has its mark nowhere here: all that is left behind counts as begun.
+        let starts = match &config.store {
+            StorePlace::Postgres(_) => StartMarks::none(),
+            StorePlace::Sqlite(_) => StartMarks::open(config.data_folder(), &boot_id())
+                .map_err(|source| ServeError::Starts { path: config.data_folder().to_owned(), source })?,
+        };
         let providers = Providers::new(config.openid.clone(), outbound.documents())
             .with_exchange(outbound.code_exchange());
         let app = app.with_starts(starts).with_txt(outbound.txt_lookup()).with_openid(providers);
