@@ -12,7 +12,7 @@ use crate::upkeep::Finding;
 use crate::vault::MasterKey;
 
 /// Older ones are not tested with.
-const OLDEST_SERVER: i32 = 130_000;
+const OLDEST_SERVER: i32 = 140_000;
 /// A transaction of somebody that is open for so long keeps everything that was deleted since.
 const LONG_TRANSACTION_S: i32 = 3600;
 
@@ -56,7 +56,7 @@ async fn settings(conn: &Conn) -> Result<Finding, Fault> {
             "PostgreSQL {version} uses fsync={fsync} full_page_writes={pages} synchronous_commit={commit}, synchronous \
              standbys: {standbys}"
         ),
-        "use PostgreSQL 13 or newer with fsync, full_page_writes and synchronous_commit on: without them an accepted \
+        "use PostgreSQL 14 or newer with fsync, full_page_writes and synchronous_commit on: without them an accepted \
          event can be lost",
     ))
 }
