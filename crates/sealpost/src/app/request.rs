@@ -245,7 +245,7 @@ fn standard(
     body: &[u8],
     headers: &mut HeaderMap,
 ) -> Result<(), BuildError> {
-    let refused = |error: &dyn std::fmt::Display| BuildError::Sign(error.to_string());
+    let refused = |error: &dyn fmt::Display| BuildError::Sign(error.to_string());
     let settings = &webhook.settings;
     let (v1, v1a) = (
         settings.signs(SignatureKind::StandardWebhooks),
