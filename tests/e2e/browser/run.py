@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.runner import main  # noqa: E402
 
 WALKS = ["truvera", "repair", "roles", "no_script", "keyboard", "pages"]
+# Takes the pictures of the documents again.
+BY_NAME = ("documents",)
 
 if __name__ == "__main__":
-    sys.exit(main("walks through the console in Chromium", "browser.walks", WALKS))
+    sys.exit(main("walks through the console in Chromium", "browser.walks", WALKS, BY_NAME))

@@ -16,8 +16,8 @@ from .checks import Checks
 from .service import binary
 
 
-def main(about: str, package: str, scenarios: list[str]) -> int:
-    """Each scenario is a module of `package` with `run(checks, folder)`."""
+def main(about: str, package: str, scenarios: list[str], by_name: tuple[str, ...] = ()) -> int:
+    """Each scenario is a module of `package` with `run(checks, folder)`; those `by_name` run only if named."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(scenarios))
     parser.add_argument("--keep", action="store_true", help="leave the data folders behind")
@@ -26,7 +26,7 @@ def main(about: str, package: str, scenarios: list[str]) -> int:
     if wanted.list:
         print("\n".join(scenarios))
         return 0
-    unknown = [name for name in wanted.scenarios if name not in scenarios]
+    unknown = [name for name in wanted.scenarios if name not in [*scenarios, *by_name]]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}")
 
