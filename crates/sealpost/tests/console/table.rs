@@ -214,6 +214,8 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
         GET /console/audit
           200 admin auditor
           403 issuer managed-issuer publisher subscriber verifier dts-provider dts-consumer
+        POST /console/tenants
+          403 admin issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
         POST /console/webhooks
           422 admin issuer managed-issuer
           403 publisher auditor subscriber verifier dts-provider dts-consumer
@@ -265,6 +267,9 @@ async fn every_page_is_for_the_roles_that_have_its_right() {
         POST /console/events/{event}/erase
           303 admin
           403 issuer managed-issuer publisher auditor subscriber verifier dts-provider dts-consumer
+        POST /console/webhooks/{webhook}/delete
+          303 admin issuer managed-issuer
+          403 publisher auditor subscriber verifier dts-provider dts-consumer
     "#]]
     .assert_eq(&by_path(&table));
 }
