@@ -162,9 +162,9 @@ async fn keys_turn_over() {
     world.clock.advance(Duration::from_secs(60));
     look(&mut said, "a minute later").await;
     provider.publish([new.jwk("new")]);
-    world.clock.advance(Duration::from_secs(599));
+    world.clock.advance(Duration::from_secs(539));
     look(&mut said, "withdrawn").await;
-    world.clock.advance(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(61));
     look(&mut said, "ten minutes later").await;
     provider.publish([]);
     world.clock.advance(Duration::from_secs(600));
@@ -211,6 +211,49 @@ async fn strangers_kids_do_not_make_a_storm() {
         assert_eq!(status(&world, &token(&world, &provider, &ed, &format!("again-{n}"))).await, 401);
     }
     assert_eq!(provider.asked(), (2, 2), "once a minute");
+}
+
+/// Where tokens come all the time, nobody waits for the provider, whether it answers or not.
+#[tokio::test]
+async fn a_key_that_serves_is_fetched_anew_beside_the_calls() {
+    let (provider, world) = pair().await;
+    let ed = Signer::ed();
+    provider.publish([ed.jwk("d")]);
+    let good = token(&world, &provider, &ed, "d");
+    let at_once = async || {
+        for _ in 0..20 {
+            let answered = tokio::time::timeout(Duration::from_secs(2), status(&world, &good)).await;
+            assert_eq!(answered, Ok(200), "a call waits for the provider");
+        }
+    };
+    let asked = async |times: (usize, usize)| {
+        while provider.asked() != times {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(status(&world, &good).await, 200);
+    world.clock.advance(Duration::from_secs(539));
+    at_once().await;
+    assert_eq!(provider.asked(), (1, 1), "not yet");
+    world.clock.advance(Duration::from_secs(1));
+    let held = provider.hold();
+    at_once().await;
+    asked((2, 1)).await;
+    drop(held);
+    asked((2, 2)).await;
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(status(&world, &good).await, 200);
+    assert_eq!(provider.asked(), (2, 2), "ten minutes after the first answer there is a newer one");
+
+    provider.turn(Mood::Down);
+    world.clock.advance(Duration::from_secs(600));
+    assert_eq!(status(&world, &good).await, 200);
+    assert_eq!(provider.asked(), (3, 2), "after a long rest one waits");
+    world.clock.advance(Duration::from_secs(60));
+    let held = provider.hold();
+    at_once().await;
+    asked((4, 2)).await;
+    drop(held);
 }
 
 #[tokio::test]

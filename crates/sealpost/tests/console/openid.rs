@@ -417,6 +417,57 @@ async fn a_provider_that_is_away_is_said_to_be_and_is_not_asked_by_everybody() {
 }
 
 #[tokio::test]
+async fn where_people_sign_in_is_remembered_while_the_provider_does_not_say() {
+    let stage = Stage::new().await;
+    stage.set_out(&mut stage.browser()).await;
+    stage.provider.turn(Mood::Down);
+    stage.console.world.clock.advance(10 * MINUTE);
+    let before = stage.provider.asked().0;
+    for _ in 0..3 {
+        stage.set_out(&mut stage.browser()).await;
+    }
+    assert_eq!(stage.provider.asked().0, before + 1);
+    stage.console.world.clock.advance(MINUTE);
+    stage.set_out(&mut stage.browser()).await;
+    assert_eq!(stage.provider.asked().0, before + 2, "once a minute");
+    stage.console.world.clock.advance(49 * MINUTE);
+    let shown = stage.browser().post(BACK, &[("provider", "0")]).await;
+    assert_eq!(shown.status, 422, "an hour after it said so");
+    stage.provider.turn(Mood::Well);
+    stage.console.world.clock.advance(MINUTE / 6);
+    stage.set_out(&mut stage.browser()).await;
+}
+
+#[tokio::test]
+async fn who_finds_no_place_may_come_again() {
+    let stage = Stage::new().await;
+    let mut begun = Vec::new();
+    for _ in 0..33 {
+        let mut browser = stage.browser();
+        let asked = stage.set_out(&mut browser).await;
+        begun.push((browser, asked));
+    }
+    let (mut late, asked) = begun.pop().unwrap();
+    stage.grant(&stage.access(), &stage.identity(&asked));
+    let held = stage.provider.hold();
+    let others = begun.iter_mut().map(|(browser, asked)| async move { browser.arrive(&asked.back()).await });
+    let others = futures_util::future::join_all(others);
+    let one_more = async {
+        while stage.provider.exchanges().len() < 32 {
+            tokio::task::yield_now().await;
+        }
+        let shown = late.arrive(&asked.back()).await;
+        assert_eq!((shown.status, late.cookie.as_deref()), (422, None));
+        assert!(told(&shown).starts_with("Too many people") && late.away.is_some());
+        drop(held);
+    };
+    let (_, ()) = tokio::join!(others, one_more);
+    let shown = late.arrive(&asked.back()).await;
+    assert_eq!((shown.status, onward(&shown).as_str()), (200, "/console/webhooks"));
+    assert!(late.cookie.is_some() && late.away.is_none());
+}
+
+#[tokio::test]
 async fn a_session_ends_with_the_token_with_the_tenant_and_by_itself() {
     let stage = Stage::new().await;
     let world = &stage.console.world;

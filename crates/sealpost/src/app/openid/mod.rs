@@ -11,6 +11,7 @@ mod pending;
 pub mod sign_in;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -59,7 +60,7 @@ struct Known {
     provider: Provider,
     cache: Mutex<KeyCache>,
     /// One question at a time.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
     /// Held while they are asked for.
     endpoints: tokio::sync::Mutex<EndpointCache>,
 }
@@ -75,7 +76,7 @@ impl Providers {
         let known = |provider| Known {
             provider,
             cache: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            asking: Arc::default(),
             endpoints: tokio::sync::Mutex::default(),
         };
         Self {
@@ -168,17 +169,21 @@ impl App {
     ) -> Result<Option<Arc<ProviderKey>>, CannotTell> {
         let find = || known.cache().find(kid, algorithm, self.clock.boot());
         let mut found = find();
-        if matches!(found, Found::Ask) {
-            let (app, known, kid) = (self.clone(), Arc::clone(known), kid.to_owned());
-            // In a task of its own: a caller who hangs up must not take the answer from the others.
-            let asked = tokio::spawn(async move { app.ask(&known, &kid, algorithm).await }).await;
-            if asked.is_err() {
-                tracing::error!("asking a provider for its keys broke off");
+        match &found {
+            Found::Ask => {
+                let (app, known, kid) = (self.clone(), Arc::clone(known), kid.to_owned());
+                // In a task of its own: a caller who hangs up must not take the answer from the others.
+                let asked = tokio::spawn(async move { app.ask(&known, &kid, algorithm).await }).await;
+                if asked.is_err() {
+                    tracing::error!("asking a provider for its keys broke off");
+                }
+                found = find();
             }
-            found = find();
+            Found::Key { ask: true, .. } => self.ask_beside(known, kid, algorithm),
+            Found::Key { .. } | Found::Nobody | Found::Unknown(_) => {}
         }
         match found {
-            Found::Key(key) => Ok(Some(key)),
+            Found::Key { key, .. } => Ok(Some(key)),
             Found::Nobody => Ok(None),
             Found::Unknown(again_in) => Err(CannotTell::Keys { again_in }),
             Found::Ask => Err(CannotTell::Keys { again_in: cache::PAUSE_WITHOUT_KEYS }),
@@ -192,6 +197,24 @@ impl App {
         if !matches!(known.cache().find(kid, algorithm, asked), Found::Ask) {
             return;
         }
+        self.fetch_keys(known, asked).await;
+    }
+
+    /// Nobody waits for it; where somebody asks already, that will do.
+    fn ask_beside(&self, known: &Arc<Known>, kid: &str, algorithm: Algorithm) {
+        let Ok(alone) = Arc::clone(&known.asking).try_lock_owned() else { return };
+        let asked = self.clock.boot();
+        if !matches!(known.cache().find(kid, algorithm, asked), Found::Key { ask: true, .. }) {
+            return;
+        }
+        let (app, known) = (self.clone(), Arc::clone(known));
+        tokio::spawn(async move {
+            app.fetch_keys(&known, asked).await;
+            drop(alone);
+        });
+    }
+
+    async fn fetch_keys(&self, known: &Known, asked: Duration) {
         let answer = fetch::keys(&known.provider, &self.openid.documents).await;
         let now = self.clock.boot();
         match answer {

@@ -14,7 +14,8 @@ use crate::app::clients::hash;
 
 /// A person types a password and a code meanwhile.
 pub const HOLDS: Duration = Duration::from_secs(10 * 60);
-/// Some hundred bytes each. Anybody may begin one; so the oldest makes room, and nobody can keep the others out.
+/// Some hundred bytes each. Anybody may begin one, so the oldest makes room: whoever begins that many within minutes ends the
+/// sign-ins of others, who begin again, but cannot keep them from beginning, and signs in nobody by it.
 const PENDING: usize = 10_000;
 
 #[derive(Debug)]

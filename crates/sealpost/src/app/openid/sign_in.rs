@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::cache::{AT_MOST, LIFETIME, PAUSE, PAUSE_WITHOUT_KEYS};
 use super::fetch::{self, Endpoints, KeysFault};
 use super::pending::Pending;
 use super::{Known, TOKEN_BYTES_MAX};
@@ -33,9 +34,6 @@ use crate::app::sign_in::{Credential, Visitor};
 pub const COME_BACK: &str = "/console/sign-in/openid";
 /// A person waits for it.
 const LIMIT: Duration = Duration::from_secs(5);
-/// A provider's endpoints are asked for again after this, or after a failure; nobody who begins makes it be asked more often.
-const LIFETIME: Duration = Duration::from_secs(10 * 60);
-const PAUSE: Duration = Duration::from_secs(10);
 /// Codes exchanged at a time, all providers together.
 pub(super) const EXCHANGES: usize = 32;
 /// Codes are shorter; a longer one would make a large form of a small request.
@@ -129,15 +127,41 @@ enum AnswerFault {
     OtherIssuer,
 }
 
-/// The places of a provider, as they were found last, and when.
+/// The places of a provider as they were found last, kept as its keys are: asked for again after their lifetime, and still
+/// good for a while if it does not answer then. Nobody who begins makes it be asked more often.
 #[derive(Debug, Default)]
-pub(super) struct EndpointCache(Option<(Result<Arc<Endpoints>, ()>, Duration)>);
+pub(super) struct EndpointCache {
+    found: Option<(Arc<Endpoints>, Duration)>,
+    /// When the last question failed.
+    failed: Option<Duration>,
+}
 
 impl EndpointCache {
+    /// `None`: the provider is to be asked.
     fn get(&self, now: Duration) -> Option<Result<Arc<Endpoints>, ()>> {
-        let (found, at) = self.0.as_ref()?;
-        let holds = if found.is_ok() { LIFETIME } else { PAUSE };
-        (now.saturating_sub(*at) < holds).then(|| found.clone())
+        if let Some(fresh) = self.younger_than(LIFETIME, now) {
+            return Some(Ok(fresh));
+        }
+        let serving = self.serving(now);
+        let pause = if serving.is_some() { PAUSE } else { PAUSE_WITHOUT_KEYS };
+        let fails = self.failed.is_some_and(|at| now.saturating_sub(at) < pause);
+        fails.then(|| serving.ok_or(()))
+    }
+
+    fn put(&mut self, found: Result<Endpoints, ()>, now: Duration) {
+        match found {
+            Ok(endpoints) => *self = Self { found: Some((Arc::new(endpoints), now)), failed: None },
+            Err(()) => self.failed = Some(now),
+        }
+    }
+
+    fn serving(&self, now: Duration) -> Option<Arc<Endpoints>> {
+        self.younger_than(AT_MOST, now)
+    }
+
+    fn younger_than(&self, age: Duration, now: Duration) -> Option<Arc<Endpoints>> {
+        let (endpoints, at) = self.found.as_ref()?;
+        (now.saturating_sub(*at) < age).then(|| Arc::clone(endpoints))
     }
 }
 
@@ -197,8 +221,10 @@ impl App {
         Ok(Begun { to: Secret::new(url.into()), browser: Secret::new(browser) })
     }
 
-    /// Who came back, and the page that was wanted. Whatever comes of it, nothing of this sign-in is pending afterwards.
+    /// Who came back, and the page that was wanted. Nothing of this sign-in is pending afterwards, whatever comes of it, except
+    /// where too many come back at a time: whoever finds no place may come again.
     pub async fn end_sign_in(&self, back: CameBack<'_>) -> Result<(Credential, String), NotSignedIn> {
+        let place = self.openid.exchanges.try_acquire().map_err(|_| NotSignedIn::Busy)?;
         let pending = self.openid.pending.take(back.browser, back.state, self.clock.now());
         let pending = pending.ok_or(NotSignedIn::NotBegun)?;
         let known = self.openid.all.get(pending.provider).ok_or(NotSignedIn::NoProvider)?;
@@ -210,6 +236,7 @@ impl App {
             _ => return Err(NotSignedIn::Declined),
         };
         let tokens = self.exchange(known, &pending, code).await?;
+        drop(place);
         self.is_answer(known, &tokens.id_token, &pending.nonce).await?;
         let holder = self.judged(known, &tokens.access_token).await.map_err(cannot_tell)?;
         let Some((caller, until)) = holder else { return Err(not_good(known, &AnswerFault::Access)) };
@@ -235,25 +262,22 @@ impl App {
     /// Whoever waited here finds what the one before brought.
     async fn endpoints(&self, known: &Known) -> Result<Arc<Endpoints>, NotSignedIn> {
         let mut cache = known.endpoints.lock().await;
-        let found = match cache.get(self.clock.boot()) {
-            Some(found) => found,
-            None => {
-                let found = fetch::endpoints(&known.provider, &self.openid.documents).await;
-                let found = found.map(Arc::new).map_err(|fault: KeysFault| {
-                    let issuer = &known.provider.issuer;
-                    tracing::warn!(issuer, %fault, "nobody can sign in at an OpenID provider");
-                });
-                cache.0 = Some((found.clone(), self.clock.boot()));
-                found
-            }
-        };
-        found.map_err(|()| NotSignedIn::Away)
+        if let Some(found) = cache.get(self.clock.boot()) {
+            return found.map_err(|()| NotSignedIn::Away);
+        }
+        let found = fetch::endpoints(&known.provider, &self.openid.documents).await;
+        let found = found.map_err(|fault: KeysFault| {
+            let issuer = &known.provider.issuer;
+            tracing::warn!(issuer, %fault, "where people sign in at an OpenID provider could not be asked");
+        });
+        let now = self.clock.boot();
+        cache.put(found, now);
+        cache.serving(now).ok_or(NotSignedIn::Away)
     }
 
     async fn exchange(&self, known: &Known, pending: &Pending, code: &str) -> Result<Tokens, NotSignedIn> {
         let client = known.client().ok_or(NotSignedIn::NoProvider)?;
         let endpoints = self.endpoints(known).await?;
-        let _place = self.openid.exchanges.try_acquire().map_err(|_| NotSignedIn::Busy)?;
         let form = Serializer::new(String::new())
             .append_pair("grant_type", "authorization_code")
             .append_pair("code", code)

@@ -51,15 +51,22 @@ pub(super) async fn set_out(visit: Visit) -> Result<Reply, Refused> {
 
 /// `GET /console/sign-in/openid`: where the provider sends people back to.
 pub(super) async fn come_back(visit: Visit) -> Result<Reply, Refused> {
-    let sheet = match back(&visit).await? {
-        Ok(sheet) => sheet,
-        Err(sentence) => failed(&visit, sentence),
+    let (sheet, again) = match back(&visit).await? {
+        Ok(sheet) => (sheet, false),
+        Err(Failed { sentence, again }) => (failed(&visit, sentence), again),
     };
-    Ok(sheet.with_cookie(cookie::clear_away(visit.way.secure)).into())
+    let over = || cookie::clear_away(visit.way.secure);
+    Ok(if again { sheet } else { sheet.with_cookie(over()) }.into())
+}
+
+struct Failed {
+    sentence: &'static str,
+    /// Whoever comes back by the same way once more may be signed in.
+    again: bool,
 }
 
 /// The page that leads on, or why nobody is signed in.
-async fn back(visit: &Visit) -> Result<Result<Sheet, &'static str>, Refused> {
+async fn back(visit: &Visit) -> Result<Result<Sheet, Failed>, Refused> {
     let back = CameBack {
         browser: visit.away.as_ref().map(|token| token.reveal().as_str()),
         state: visit.query.text("state"),
@@ -69,13 +76,17 @@ async fn back(visit: &Visit) -> Result<Result<Sheet, &'static str>, Refused> {
     };
     let (credential, to) = match visit.app().end_sign_in(back).await {
         Ok(back) => back,
-        Err(why) => return sentence(why).map(Err),
+        Err(why) => {
+            let again = matches!(why, NotSignedIn::Busy);
+            return Ok(Err(Failed { sentence: sentence(why)?, again }));
+        }
     };
     let Some(visitor) = visit.app().visitor(&credential).await? else {
-        return sentence(NotSignedIn::NotGood).map(Err);
+        return Ok(Err(Failed { sentence: sentence(NotSignedIn::NotGood)?, again: false }));
     };
     if !agrees(visit.app(), &visit.way.tenant(visit.app()), &visitor).await? {
-        return Ok(Err("Your account is of another tenant than this address."));
+        let sentence = "Your account is of another tenant than this address.";
+        return Ok(Err(Failed { sentence, again: false }));
     }
     Ok(Ok(Sheet::onward("Signed in", to).with_cookie(session(visit, credential)?)))
 }
@@ -89,7 +100,9 @@ fn sentence(why: NotSignedIn) -> Result<&'static str, Refused> {
         }
         NotSignedIn::Declined => "The provider signed nobody in. Begin again, or sign in with a key.",
         NotSignedIn::Away => "The provider cannot be reached. Try again in a minute, or sign in with a key.",
-        NotSignedIn::Busy => "Too many people are signing in at the moment. Try again.",
+        NotSignedIn::Busy => {
+            "Too many people are signing in at the moment. Reload this page in some seconds."
+        }
         NotSignedIn::NotGood => {
             "The provider's answer does not open this console. The service's log says why."
         }
