@@ -36,7 +36,7 @@ pub(super) async fn document(visit: &Visit, sheet: &Sheet, notices: &[Notice]) -
                 main #main tabindex="-1" data-live-page[sheet.live.is_some()] {
                     div.page {
                         @if visit.visitor.is_none() { (brand()) }
-                        h1 { (sheet.title) }
+                        h1 { (parts::address(&sheet.title)) }
                         @for notice in notices { (shown(notice)) }
                         (sheet.main)
                     }

@@ -49,6 +49,16 @@ pub(super) fn short(id: impl Display) -> Markup {
     html! { code title=(id) { "…" (end) } }
 }
 
+/// An address, which breaks behind its slashes before it breaks anywhere.
+pub(super) fn address(url: &str) -> Markup {
+    let path = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(path);
+    html! {
+        (scheme)
+        @for (at, part) in rest.split_inclusive('/').enumerate() { @if at > 0 { wbr; } (part) }
+    }
+}
+
 /// A sign that says what a colour says.
 pub(super) fn mark(kind: &str) -> Markup {
     let sign = match kind {
@@ -177,5 +187,21 @@ impl Field<'_> {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_breaks_behind_the_slashes_of_its_path() {
+        for (url, written) in [
+            ("https://a.example", "https://a.example"),
+            ("https://a.example/b//c/", "https://a.example/<wbr>b/<wbr>/<wbr>c/"),
+            ("Change <b>", "Change &lt;b&gt;"),
+        ] {
+            assert_eq!(address(url).into_string(), written);
+        }
     }
 }

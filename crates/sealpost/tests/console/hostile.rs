@@ -25,7 +25,7 @@ const CORPUS: [&str; 12] = [
 
 const ELEMENTS: &str = " html head meta title link script body a header img span nav ul li div p strong form input button main \
                         h1 h2 h3 section label select option table thead tr th tbody td svg rect code details summary br dl dt \
-                        dd fieldset legend textarea ol pre time figure figcaption line text path circle g ";
+                        dd fieldset legend textarea ol pre time figure figcaption line text path circle g wbr ";
 
 /// Every element is one that our pages have, none has a handler or a style, and every address is ours.
 fn is_inert(shown: &Shown) -> Result<(), String> {

@@ -90,6 +90,16 @@ function follow() {
   begin();
 }
 
+// On a narrow page the navigation scrolls; where one is, is in sight.
+function showPlace() {
+  const nav = document.querySelector(".side nav");
+  const here = nav && nav.querySelector("[aria-current]");
+  if (!here) return;
+  const [outer, inner] = [nav.getBoundingClientRect(), here.getBoundingClientRect()];
+  nav.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
+}
+
 enrich(document);
+showPlace();
 setInterval(() => times(document), 1000);
 follow();

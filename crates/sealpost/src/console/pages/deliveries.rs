@@ -202,7 +202,7 @@ pub(super) async fn table(
                         @if with_webhook {
                             td data-label="Webhook" {
                                 @match entry.target_by_id(delivery.webhook) {
-                                    Some(target) => a href={ "/console/webhooks/" (delivery.webhook) } { (target.webhook.url.shown()) },
+                                    Some(target) => a href={ "/console/webhooks/" (delivery.webhook) } { (parts::address(target.webhook.url.shown())) },
                                     None => span.muted { "deleted " (parts::short(delivery.webhook)) },
                                 }
                             }

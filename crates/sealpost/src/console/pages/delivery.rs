@@ -55,7 +55,7 @@ async fn sheet(visit: &Visit, detail: &DeliveryDetail, request: &Markup) -> Resu
                 div { dt { "Event" } dd { a href={ "/console/events/" (delivery.event) } { code { (delivery.event) } } } }
                 div { dt { "Webhook" } dd {
                     @match &target {
-                        Some(target) => a href={ "/console/webhooks/" (delivery.webhook) } { (target.webhook.url.shown()) },
+                        Some(target) => a href={ "/console/webhooks/" (delivery.webhook) } { (parts::address(target.webhook.url.shown())) },
                         None => span.muted { "deleted (" (delivery.webhook) ")" },
                     }
                 } }

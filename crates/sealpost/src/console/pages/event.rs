@@ -116,7 +116,7 @@ async fn sheet(
                                 tr {
                                     td.wide data-label="Webhook" {
                                         a.title href={ "/console/deliveries/" (delivery.id) } {
-                                            @match url(delivery) { Some(url) => (url), None => { "deleted webhook" } }
+                                            @match url(delivery) { Some(url) => (parts::address(&url)), None => { "deleted webhook" } }
                                         }
                                     }
                                     td data-label="Status" { (parts::status(delivery.state)) }

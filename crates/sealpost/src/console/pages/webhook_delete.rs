@@ -10,7 +10,7 @@ pub(super) async fn confirm(visit: Visit) -> Result<Reply, Refused> {
     let webhook = visit.webhook().await?;
     let page = format!("/console/webhooks/{}", webhook.id);
     let main = html! {
-        p.lead { "Nothing is sent any more to " strong { (webhook.url.shown()) } "." }
+        p.lead { "Nothing is sent any more to " strong { (parts::address(webhook.url.shown())) } "." }
         p { "What waits is cancelled. The history of its deliveries stays until its time is over. This cannot be taken back." }
         form method="post" action={ (page) "/delete" } {
             (parts::csrf(&visit))

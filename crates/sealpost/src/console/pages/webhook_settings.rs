@@ -196,7 +196,7 @@ fn sheet(visit: &Visit, webhook: &Webhook, draft: &Draft, errors: &[FieldError])
     let main = html! {
         form method="post" action={ (page) "/settings" } {
             (parts::csrf(visit))
-            p.muted { (webhook.url.shown()) }
+            p.muted { (parts::address(webhook.url.shown())) }
             (field(errors, "description", "Description", None).input("text", &draft.description, false))
             h2 { "What is sent" }
             (field(errors, "payload", "Payload", None).select(&draft.payload, &payloads))

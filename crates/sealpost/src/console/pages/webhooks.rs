@@ -128,7 +128,7 @@ fn table(rows: &[Row]) -> Markup {
                 @for Row { webhook, recent } in rows {
                     tr {
                         td.wide data-label="Endpoint" {
-                            a.title href={ "/console/webhooks/" (webhook.id) } { (webhook.url.shown()) }
+                            a.title href={ "/console/webhooks/" (webhook.id) } { (parts::address(webhook.url.shown())) }
                             p.muted {
                                 (parts::dialect(webhook.dialect))
                                 @if !webhook.settings.description.is_empty() { " · " (webhook.settings.description) }
