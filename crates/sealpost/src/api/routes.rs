@@ -14,7 +14,9 @@ use sealpost_core::role::Role;
 
 use super::management::{clients, tenants};
 use super::mattr::{analytics, domain, jwks, webhooks};
-use super::native::{audit, deliveries, erasures, event_types, events, publish, secrets, settings, tokens};
+use super::native::{
+    audit, deliveries, erasures, event_types, events, portal_links, publish, secrets, settings, tokens,
+};
 use super::route::Method::{Delete, Get, Patch, Post, Put};
 use super::route::Takes::{Events, Json, Optional, Token};
 use super::route::{Gives, Param, ParamKind, Route};
@@ -65,7 +67,7 @@ const COUNTED: &[Param] = &[
 ];
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 58] = [
+pub(super) static ROUTES: [Route; 59] = [
     // MATTR VII's own
     Route::new(Post, "/v1/webhooks", ManageWebhooks, "createWebhook", "Register a webhook", |c| Box::pin(webhooks::create(c)))
         .takes(Json("WebhookInput")).gives(&[gives(201, "Webhook", "Registered")]).fails(&[409]).records(WebhookCreate),
@@ -147,6 +149,9 @@ pub(super) static ROUTES: [Route; 58] = [
         .takes(Optional("RotationInput")).gives(&[gives(200, "RotatedSecret", "The new secret")]),
     Route::new(Post, "/v1/webhooks/{id}/token/rotate", ReadSecrets, "rotateToken", "Make a new token for a webhook of Truvera's face; the old one is not sent any more", |c| Box::pin(tokens::rotate(c)))
         .gives(&[gives(200, "WebhookToken", "The new token")]).fails(&[409]),
+
+    Route::new(Post, "/v1/webhooks/portal-links", ManageWebhooks, "createPortalLink", "Make a link into the console to some webhooks, for whoever runs the receivers", |c| Box::pin(portal_links::create(c)))
+        .takes(Json("PortalLinkInput")).gives(&[gives(200, "PortalLink", "Made; it is shown only now")]),
 
     // The catalogue of event types
     Route::new(Get, "/v1/webhooks/event-types", ReadEventTypes, "listEventTypes", "List event types by name", |c| Box::pin(event_types::list(c)))

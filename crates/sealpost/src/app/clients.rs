@@ -33,6 +33,8 @@ pub struct Caller {
     pub webhook: Option<WebhookId>,
     /// `None`: the bootstrap key, or a token of somebody else's provider; neither is a client.
     pub client: Option<ClientId>,
+    /// When the token of a provider ends.
+    pub until: Option<Timestamp>,
     /// For the audit log: the client's id, or how else it came.
     pub who: String,
 }
@@ -159,7 +161,7 @@ impl App {
     pub(super) async fn bootstrap_caller(&self) -> Result<Caller, StoreError> {
         let tenant = self.default_tenant().await?;
         let roles = Role::Admin.into();
-        Ok(Caller { tenant, roles, webhook: None, client: None, who: "bootstrap key".into() })
+        Ok(Caller { tenant, roles, webhook: None, client: None, until: None, who: "bootstrap key".into() })
     }
 
     /// `None`: it has expired.
@@ -167,7 +169,7 @@ impl App {
         let expired = client.expires_at.is_some_and(|at| at <= self.clock.wall());
         let who = format!("client {}", client.id);
         let Client { id, tenant, roles, webhook, .. } = client;
-        (!expired).then_some(Caller { tenant, roles, webhook, client: Some(id), who })
+        (!expired).then_some(Caller { tenant, roles, webhook, client: Some(id), until: None, who })
     }
 
     /// A client by its id, remembered like those found by their key.

@@ -1,6 +1,6 @@
 //! Portal links: a way for a receiver into the console, to look at its own webhooks and at nothing else.
 //!
-//! A link is for once and for a few minutes, is kept in memory, by its hash, and says nothing by itself. What it opens ends
+//! A link is for once and for a while, is kept in memory, by its hash, and says nothing by itself. What it opens ends
 //! when whoever made it may no longer make it.
 
 use std::collections::HashMap;
@@ -20,6 +20,11 @@ use super::sign_in::{Credential, Visitor};
 
 /// Long enough to be handed on by a page or a message.
 pub const LINK_HOLDS: Duration = Duration::from_secs(15 * 60);
+/// Whoever makes one may choose another time.
+pub const LINK_HOLDS_AT_LEAST: Duration = Duration::from_secs(60);
+pub const LINK_HOLDS_AT_MOST: Duration = Duration::from_secs(24 * 3600);
+/// More are not looked at by one receiver; each is looked up before a link is made.
+pub const WEBHOOKS_OF_A_LINK: usize = 32;
 /// Links that nobody has followed yet, all tenants together; of one tenant a tenth.
 const LINKS: usize = 10_000;
 const PREFIX: &str = "spl_";
@@ -44,8 +49,18 @@ impl Grant {
     }
 }
 
+/// A link that was made, shown once.
+#[derive(Debug)]
+pub struct Link {
+    pub url: Secret<String>,
+    pub until: Timestamp,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum LinkRefused {
+    /// One of the webhooks, by its place among them.
+    #[error("no such webhook")]
+    NotFound { index: usize },
     #[error("too many portal links wait to be followed")]
     TooMany,
     #[error(transparent)]
@@ -64,14 +79,14 @@ impl PortalLinks {
     }
 
     /// `false`: there are too many.
-    fn put(&self, token: [u8; 32], grant: Grant, now: Timestamp) -> bool {
+    fn put(&self, token: [u8; 32], grant: Grant, now: Timestamp, until: Timestamp) -> bool {
         let mut links = self.lock();
         links.retain(|_, (_, until)| now < *until);
         let of_tenant = links.values().filter(|(other, _)| other.tenant == grant.tenant).count();
         if links.len() >= LINKS || of_tenant >= LINKS / 10 {
             return false;
         }
-        links.insert(token, (Arc::new(grant), now + LINK_HOLDS));
+        links.insert(token, (Arc::new(grant), until));
         true
     }
 
@@ -82,23 +97,33 @@ impl PortalLinks {
 }
 
 impl App {
-    /// The token of a link to these webhooks of the tenant, shown once. `by`: whoever makes it, named `who` in the audit log.
+    /// A link to these webhooks of the tenant, which opens within `holds`. `by`: whoever makes it, named `who` in the audit
+    /// log, which has the entry before anybody has the link.
     pub async fn make_portal_link(
         &self,
         tenant: TenantNo,
         webhooks: Vec<WebhookId>,
+        holds: Duration,
         by: &Credential,
         who: &str,
-    ) -> Result<Secret<String>, LinkRefused> {
-        let token = new_key(self.clock.as_ref(), PREFIX);
-        for webhook in &webhooks {
-            self.store.audit(tenant, self.by(who, Action::MakePortalLink), webhook.to_string()).await?;
+    ) -> Result<Link, LinkRefused> {
+        for (index, webhook) in webhooks.iter().enumerate() {
+            if self.store.webhook(tenant, *webhook).await?.is_none() {
+                return Err(LinkRefused::NotFound { index });
+            }
         }
-        let grant = Grant { tenant, webhooks, by: by.clone() };
-        match self.portal_links.put(hash(&token), grant, self.clock.now()) {
-            true => Ok(Secret::new(token)),
-            false => Err(LinkRefused::TooMany),
+        let named = webhooks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let (token, now) = (new_key(self.clock.as_ref(), PREFIX), self.clock.now());
+        let until = now + holds;
+        if !self.portal_links.put(hash(&token), Grant { tenant, webhooks, by: by.clone() }, now, until) {
+            return Err(LinkRefused::TooMany);
         }
+        if let Err(error) = self.store.audit(tenant, self.by(who, Action::MakePortalLink), named).await {
+            self.portal_links.take(hash(&token), now);
+            return Err(error.into());
+        }
+        let url = Secret::new(format!("{}/console/portal/{token}", self.config.public_url));
+        Ok(Link { url, until })
     }
 
     /// What a link opens, once; `None` if it was followed before, is too old, or never was.
@@ -134,12 +159,16 @@ mod tests {
         Grant { tenant: TenantNo(tenant), webhooks: Vec::new(), by: Credential::Bootstrap }
     }
 
+    fn put(links: &PortalLinks, token: [u8; 32], tenant: i64, now: Timestamp) -> bool {
+        links.put(token, grant(tenant), now, now + LINK_HOLDS)
+    }
+
     #[test]
     fn a_link_is_followed_once_and_in_time() {
         let (links, at) = (PortalLinks::default(), Timestamp::from_millis);
         let limit = LINK_HOLDS.as_millis() as i64;
         for (now, opens) in [(0, true), (limit - 1, true), (limit, false)] {
-            assert!(links.put([1; 32], grant(1), at(0)));
+            assert!(put(&links, [1; 32], 1, at(0)));
             assert_eq!(links.take([1; 32], at(now)).is_some(), opens, "{now}");
             assert!(links.take([1; 32], at(now)).is_none(), "once");
         }
@@ -155,10 +184,10 @@ mod tests {
             token
         };
         for no in 0..LINKS / 10 {
-            assert!(links.put(token(no), grant(1), at(0)));
+            assert!(put(&links, token(no), 1, at(0)));
         }
-        assert!(!links.put(token(LINKS), grant(1), at(0)));
-        assert!(links.put(token(LINKS), grant(2), at(0)));
-        assert!(links.put(token(LINKS + 1), grant(1), at(0) + LINK_HOLDS));
+        assert!(!put(&links, token(LINKS), 1, at(0)));
+        assert!(put(&links, token(LINKS), 2, at(0)));
+        assert!(put(&links, token(LINKS + 1), 1, at(0) + LINK_HOLDS));
     }
 }

@@ -85,6 +85,15 @@ impl App {
         Ok(self.visitor(&credential).await?.map(|_| credential))
     }
 
+    /// Which credential a caller of the API showed, so that what it makes for others ends with it.
+    pub fn credential_of(&self, caller: &Caller) -> Credential {
+        match (caller.client, caller.until) {
+            (Some(client), _) => Credential::Client(client),
+            (None, Some(until)) => Credential::Person(Arc::new(Person::new(caller.clone(), until))),
+            (None, None) => Credential::Bootstrap,
+        }
+    }
+
     /// Whom a credential stands for now; `None` if it was deleted or has expired.
     pub async fn visitor(&self, credential: &Credential) -> Result<Option<Visitor>, StoreError> {
         match credential {

@@ -21,6 +21,7 @@ mod key;
 pub mod listen;
 mod openapi;
 pub mod output;
+pub mod portal;
 pub mod publish;
 mod restore;
 mod serve;
@@ -67,6 +68,8 @@ enum Command {
     Event(event::EventArgs),
     /// Look at deliveries, repeat and cancel them
     Delivery(delivery::DeliveryArgs),
+    /// Let receivers look at their own webhooks
+    Portal(portal::PortalArgs),
     /// Verify a received request offline
     Verify(verify::VerifyArgs),
     /// Create, list, show and delete tenants
@@ -161,6 +164,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Webhook(args) => webhook::run(args).await,
         Command::Event(args) => event::run(args).await,
         Command::Delivery(args) => delivery::run(args).await,
+        Command::Portal(args) => portal::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Tenant(args) => tenant::run(args).await,
         Command::Client(args) => clients::run(args).await,

@@ -18,7 +18,7 @@ fn operations() -> Vec<(String, String, Vec<String>, Value)> {
             all.push((method.to_uppercase(), path, roles, operation.clone()));
         }
     }
-    assert_eq!(all.len(), 58);
+    assert_eq!(all.len(), 59);
     all
 }
 

@@ -46,6 +46,26 @@ fn webhooks_are_managed_from_the_command_line() {
     assert_eq!((gone.code(), gone.err()), (3, format!("sealpost: there is no webhook {id}")));
 }
 
+const ABSENT: &str = "0190c0de-0000-7000-8000-000000000000";
+
+#[test]
+fn a_portal_link_is_made_from_the_command_line() {
+    let server = Server::start(&[]);
+    let create = ["webhook", "create", "https://hooks.example.com/in", "--events", "did_create", "--json"];
+    let ids = [0, 1].map(|_| server.run(&create).json()["id"].as_str().unwrap().to_owned());
+    let link = server.run(&["portal", "link", &ids[0], &ids[1], "--expires-in", "1h", "--json"]).json();
+    assert_eq!(link["webhookIds"], serde_json::json!(ids));
+    let made = server.run(&["portal", "link", &ids[0]]);
+    assert!(made.ok().contains("/console/portal/spl_"), "{}", made.out());
+    assert!(made.err().starts_with("it opens once, until "), "{}", made.err());
+    let absent = server.run(&["portal", "link", ABSENT]);
+    assert_eq!(
+        (absent.code(), absent.err()),
+        (4, format!("sealpost: webhookIds[0]: Resource Not Found (`{ABSENT}`)"))
+    );
+    assert_eq!(server.run(&["portal", "link"]).code(), 2);
+}
+
 #[test]
 fn webhooks_of_truveras_dialect_show_their_token_once() {
     let server = Server::start(&[]);

@@ -519,6 +519,28 @@ async fn a_portal_link_ends_with_the_token_of_whoever_made_it() {
     assert_eq!(guest.get("/console/webhooks").await.status, 303);
 }
 
+/// The same where a program made it with a token of the provider.
+#[tokio::test]
+async fn a_link_of_the_api_ends_with_the_token_that_made_it() {
+    let stage = Stage::new().await;
+    let world = &stage.console.world;
+    let webhook = world.webhook(&["did_create"]).await;
+    let token = stage.token(&stage.access());
+    let ask = crate::api::post("/v1/webhooks/portal-links", json!({"webhookIds": [webhook]}));
+    let made = world.call(ask.by(&token)).await;
+    assert_eq!(made.status, 200, "{made}");
+    let url = made.text_of("url");
+    let mut guest = stage.browser();
+    let opened = guest.post("/console/portal", &[("token", url.rsplit('/').next().unwrap())]).await;
+    assert_eq!(opened.to(), "/console");
+    for _ in 0..3 {
+        world.clock.advance(19 * MINUTE);
+        assert_eq!(guest.get("/console/webhooks").await.status, 200);
+    }
+    world.clock.advance(3 * MINUTE);
+    assert_eq!(guest.get("/console/webhooks").await.status, 303);
+}
+
 #[tokio::test]
 async fn one_signs_in_at_the_public_address_and_elsewhere_is_led_there() {
     let stage = Stage::with(World::with(Some("tenants.example"), 0).await, |_| {}).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use expect_test::expect;
 use sealpost_core::role::Role;
 use serde_json::json;
 
@@ -64,6 +65,109 @@ async fn a_link_shows_its_webhook_and_nothing_else() {
         (&log["data"][0]["what"], &log["data"][0]["object"]),
         (&json!("make portal link"), &json!(webhook))
     );
+}
+
+const LINKS: &str = "/v1/webhooks/portal-links";
+
+/// Follows a link of the API.
+async fn follow(console: &Console, made: &crate::api::Answer) -> Browser {
+    assert_eq!(made.status, 200, "{made}");
+    let url = made.text_of("url");
+    let token = url.strip_prefix("https://posts.example/console/portal/").unwrap().to_owned();
+    let mut guest = console.browser();
+    assert_eq!(guest.post("/console/portal", &[("token", &token)]).await.to(), "/console");
+    let again = console.browser().post("/console/portal", &[("token", &token)]).await;
+    assert_eq!(again.status, 400, "once");
+    guest
+}
+
+#[tokio::test]
+async fn a_link_of_the_api_opens_a_set_of_webhooks() {
+    let console = Console::new().await;
+    let world = &console.world;
+    let (first, other) = (world.webhook(&["did_create"]).await, world.webhook(&["did_create"]).await);
+    let second = console.truvera(&["did_create"]).await;
+    let made =
+        world.call(crate::api::post(LINKS, json!({"webhookIds": [first, second.no.to_string()]}))).await;
+    assert_eq!(made.json()["webhookIds"], json!([first, second.id]));
+    assert_eq!(made.header("cache-control"), Some("no-store"));
+    let log = world.get("/v1/webhooks/audit?limit=2").await.json();
+    let entry = &log["data"][0];
+    assert_eq!(
+        (&entry["what"], &entry["object"]),
+        (&json!("make portal link"), &json!(format!("{first},{}", second.id))),
+        "one link is one entry"
+    );
+    assert_ne!(log["data"][1]["what"], "make portal link");
+    assert!(!log.to_string().contains("spl_"));
+    let mut guest = follow(&console, &made).await;
+    let list = guest.get("/console/webhooks").await;
+    assert!(list.has(&first) && list.has(&second.id.to_string()) && !list.has(&other));
+    for (webhook, status) in [(&first, 200), (&second.id.to_string(), 200), (&other, 404)] {
+        assert_eq!(guest.get(&format!("/console/webhooks/{webhook}")).await.status, status);
+        assert_eq!(guest.get(&format!("/console/deliveries?webhook={webhook}")).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_link_of_the_api_is_for_own_webhooks_and_for_a_while() {
+    let console = Console::new().await;
+    let world = &console.world;
+    let webhook = world.webhook(&["did_create"]).await;
+    let other = world.app.create_tenant("b", "b".parse().unwrap(), Default::default(), "test").await.unwrap();
+    let stranger = world.app.create_client(other.no, "a", Role::Admin, None, None, "test").await.unwrap();
+    let ask =
+        async |body: serde_json::Value, key: &str| world.call(crate::api::post(LINKS, body).by(key)).await;
+    let audited = async || world.get("/v1/webhooks/audit").await.to_string();
+    let before = audited().await;
+    let foreign = ask(json!({"webhookIds": [webhook]}), stranger.key.reveal()).await.to_string();
+    let absent = ask(json!({"webhookIds": [crate::api::ABSENT]}), stranger.key.reveal()).await.to_string();
+    assert_eq!(foreign.replace(&webhook, "ID"), absent.replace(crate::api::ABSENT, "ID"));
+    let mut said = crate::api::Said::default();
+    for body in [
+        json!({"webhookIds": [crate::api::ABSENT]}),
+        json!({"webhookIds": ["7"]}),
+        json!({"webhookIds": ["x"]}),
+        json!({"webhookIds": []}),
+        json!({"webhookIds": vec![crate::api::ABSENT; 33]}),
+        json!({"webhookIds": [webhook, webhook]}),
+        json!({}),
+        json!({"webhookIds": [webhook], "expiresIn": "59s"}),
+        json!({"webhookIds": [webhook], "expiresIn": "25h"}),
+        json!({"webhookIds": [webhook], "who": "me"}),
+    ] {
+        let answer = ask(body.clone(), &world.admin).await;
+        let [asked, told] = [body.to_string(), answer.to_string()].map(|text| text.replace(&webhook, "ID"));
+        said.line(format!("{asked:.60}: {told:.230}"));
+    }
+    said.is(expect![[r#"
+        {"webhookIds":["0190c0de-0000-7000-8000-000000000000"]}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"0190c0de-0000-7000-8000-000000000000","msg":"Resource Not Found","param":"webhookIds[0]","location":"body"}]}
+        {"webhookIds":["7"]}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"7","msg":"Resource Not Found","param":"webhookIds[0]","location":"body"}]}
+        {"webhookIds":["x"]}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"x","msg":"must be a UUID or a number","param":"webhookIds[0]","location":"body"}]}
+        {"webhookIds":[]}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":[],"msg":"must hold 1 to 32 ids of webhooks","param":"webhookIds","location":"body"}]}
+        {"webhookIds":["0190c0de-0000-7000-8000-000000000000","0190c: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":["0190c0de-0000-7000-8000-000000000000","0190c0de-0000-7000-8000-000000000000","0190c0de-0000-7000-8000-000000000000","0190c0de-0000-7000-8000-000000000000"
+        {"webhookIds":["ID","ID"]}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"ID","msg":"is named twice","param":"webhookIds[1]","location":"body"}]}
+        {}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"msg":"Invalid value","param":"webhookIds","location":"body"}]}
+        {"webhookIds":["ID"],"expiresIn":"59s"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"59s","msg":"must be 1m to 24h","param":"expiresIn","location":"body"}]}
+        {"webhookIds":["ID"],"expiresIn":"25h"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"25h","msg":"must be 1m to 24h","param":"expiresIn","location":"body"}]}
+        {"webhookIds":["ID"],"who":"me"}: 400 {"code":"BadRequest","message":"Validation Error","details":[{"value":"me","msg":"Unknown field","param":"who","location":"body"}]}
+    "#]]);
+    assert_eq!(audited().await, before, "what was refused made nothing");
+
+    let issuer = world.app.create_client(world.tenant, "i", Role::Issuer, None, None, "test").await.unwrap();
+    let made = ask(json!({"webhookIds": [webhook]}), issuer.key.reveal()).await;
+    let mut guest = follow(&console, &made).await;
+    assert_eq!(guest.get("/console/webhooks").await.status, 200);
+    world.app.delete_client(world.tenant, issuer.client.id, "test").await.unwrap();
+    assert_eq!(guest.get("/console/webhooks").await.status, 303, "it ends with its maker");
+    let made = ask(json!({"webhookIds": [webhook], "expiresIn": "24h"}), &world.admin).await;
+    world.clock.advance(Duration::from_secs(24 * 3600 - 1));
+    follow(&console, &made).await;
+    let made = ask(json!({"webhookIds": [webhook], "expiresIn": "1m"}), &world.admin).await;
+    let url = made.text_of("url");
+    world.clock.advance(Duration::from_secs(60));
+    let token = url.rsplit('/').next().unwrap();
+    assert_eq!(console.browser().post("/console/portal", &[("token", token)]).await.status, 400);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub(super) mod deliveries;
 pub(super) mod erasures;
 pub(super) mod event_types;
 pub(super) mod events;
+pub(super) mod portal_links;
 pub(super) mod publish;
 pub(super) mod secrets;
 pub(super) mod settings;

@@ -7,6 +7,7 @@ mod domain;
 mod event_types;
 mod events;
 mod oauth;
+mod portal_links;
 mod received;
 mod settings;
 mod tenants;
@@ -294,6 +295,7 @@ fn schemas() -> Value {
         deliveries::schemas(),
         settings::schemas(),
         event_types::schemas(),
+        portal_links::schemas(),
         tenants::schemas(),
         truvera::schemas(),
         oauth::schemas(),

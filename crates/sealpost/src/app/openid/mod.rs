@@ -142,7 +142,8 @@ impl App {
             tracing::debug!(issuer, "a token of a provider is refused: there is no such tenant");
             return Ok(None);
         };
-        let caller = Caller { tenant, roles: holder.roles, webhook: None, client: None, who: holder.who };
+        let (roles, until) = (holder.roles, Some(holder.until));
+        let caller = Caller { tenant, roles, webhook: None, client: None, until, who: holder.who };
         Ok(Some((caller, holder.until)))
     }
 

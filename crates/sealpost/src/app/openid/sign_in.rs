@@ -56,6 +56,10 @@ pub struct Person {
 }
 
 impl Person {
+    pub(in crate::app) fn new(caller: Caller, until: Timestamp) -> Self {
+        Self { caller, until }
+    }
+
     /// One person has many tokens in a day.
     pub fn is(&self, other: &Self) -> bool {
         (self.caller.tenant, &self.caller.who) == (other.caller.tenant, &other.caller.who)
@@ -243,7 +247,7 @@ impl App {
         if caller.roles.iter().next().is_none() {
             return Err(NotSignedIn::NoRole);
         }
-        Ok((Credential::Person(Arc::new(Person { caller, until })), pending.to))
+        Ok((Credential::Person(Arc::new(Person::new(caller, until))), pending.to))
     }
 
     /// Whoever signed in is that, as long as the token holds and the tenant is there.

@@ -19,7 +19,8 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
     let [(_, kind), (_, request), (_, from), (_, to)] = query;
     // As an auditor: nobody's payload is read for a list.
     let (tenant, who) = (visit.tenant()?, visit.who()?.to_owned());
-    let reader = Caller { tenant, roles: Role::Auditor.into(), webhook: None, client: None, who };
+    let reader =
+        Caller { tenant, roles: Role::Auditor.into(), webhook: None, client: None, until: None, who };
     let found = match filter(kind, request, from, to) {
         Ok(filter) => Ok(visit.app().analytic_events(&reader, filter, cursor::page(&visit)).await?),
         Err(why) => Err(why),
