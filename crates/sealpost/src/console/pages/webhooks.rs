@@ -78,7 +78,7 @@ pub(super) async fn list(visit: Visit) -> Result<Reply, Refused> {
             @else if rows.is_empty() {
                 (parts::empty("No webhook fits", html! { p { a href="/console/webhooks" { "Show all" } } }))
             } @else {
-                p.muted { (count) @if count == 1 { " webhook" } @else { " webhooks" } }
+                p.muted.above { (count) @if count == 1 { " webhook" } @else { " webhooks" } }
                 (table(&rows))
                 (parts::pager(&visit, &query, next.as_deref()))
             }
