@@ -62,6 +62,9 @@ pub struct Rewrapped {
     pub keys: u64,
     /// Where the former master key is: backups that were made under it open with nothing else.
     pub former: PathBuf,
+    /// Nothing that the former key opens is left in the store's own files. `false`: a long reader kept an older copy,
+    /// which goes when the store next clears up.
+    pub cleared: bool,
 }
 
 /// Counters since start, for tests, metrics and `doctor`.

@@ -34,7 +34,7 @@ pub(super) fn elsewhere(key_file: &Path) -> StoreError {
 
 pub(super) async fn rewrap(shared: &Arc<Shared>, by: By) -> Result<Rewrapped, StoreError> {
     // Whoever wraps or unwraps meanwhile waits; on the other nodes the row of the check value sees to that.
-    let _alone = shared.wrapping.write().await;
+    let alone = shared.wrapping.write().await;
     let key_file = shared.master_key_file.clone();
     let (fresh, former) = {
         let (file, check) = (key_file.clone(), shared.vault.check_value());
@@ -47,10 +47,18 @@ pub(super) async fn rewrap(shared: &Arc<Shared>, by: By) -> Result<Rewrapped, St
     // From here on there is no way back, and nothing below may keep the new key from being used.
     shared.vault.replace(fresh);
     tokio::task::spawn_blocking(move || take_name(&key_file)).await.map_err(|_| StoreError::Closed)??;
-    // What the former key opens is not left in old versions of the rows.
+    drop(alone);
+    // What the former key opens is not left in old versions of the rows. The rotation holds all the same if it is for now.
+    let cleared = vacuum(shared).await;
+    if let Err(fault) = &cleared {
+        tracing::warn!(error = %fault, "rows under the former master key are not vacuumed yet");
+    }
+    Ok(Rewrapped { keys, former, cleared: cleared.is_ok() })
+}
+
+async fn vacuum(shared: &Shared) -> Result<(), StoreError> {
     let conn = shared.pool.get().await.map_err(Fault::for_caller)?;
-    conn.batch_unhurried("VACUUM tenant, token_key").await.map_err(Fault::for_caller)?;
-    Ok(Rewrapped { keys, former })
+    conn.batch_unhurried("VACUUM tenant, token_key").await.map_err(Fault::for_caller)
 }
 
 async fn wrap_all(conn: &Conn, shared: &Shared, next: &Vault, by: &By) -> Result<u64, Fault> {

@@ -73,14 +73,19 @@ pub(super) async fn erase(store: &SqliteStore, erasure: Erasure) -> Result<u64, 
 
 /// Copies of overwritten pages live on in the log until it is cut to nothing.
 pub(super) async fn empty_log(store: &SqliteStore) -> Result<(), StoreError> {
-    for _ in 0..LOG_TRIES {
+    // Everything is overwritten, but older copies are left in the log; asking again finishes it.
+    if try_to_empty_log(store, LOG_TRIES).await? { Ok(()) } else { Err(StoreError::Busy) }
+}
+
+/// `false`: whoever reads did not leave.
+pub(super) async fn try_to_empty_log(store: &SqliteStore, tries: u32) -> Result<bool, StoreError> {
+    for _ in 0..tries {
         if store.writer.truncate_wal().await? {
-            return Ok(());
+            return Ok(true);
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }
-    // Everything is overwritten, but older copies are left in the log; asking again finishes it.
-    Err(StoreError::Busy)
+    Ok(false)
 }
 
 /// The count of an erasure that was carried out before: asking twice is harmless.

@@ -21,9 +21,12 @@ use crate::upkeep::Rewrapped;
 use crate::vault::Vault;
 use crate::vault::key_file::{prepare, take_name};
 
+/// Half a second each.
+const LOG_TRIES: u32 = 6;
+
 pub(super) async fn rewrap(store: &SqliteStore, by: By) -> Result<Rewrapped, StoreError> {
     // Whoever wraps or unwraps meanwhile waits: half of it would be under a key that is gone.
-    let _alone = store.wrapping.write().await;
+    let alone = store.wrapping.write().await;
     let key_file = store.master_key_file.clone();
     let (fresh, former) = {
         let (file, check) = (key_file.clone(), store.vault.check_value());
@@ -45,9 +48,10 @@ pub(super) async fn rewrap(store: &SqliteStore, by: By) -> Result<Rewrapped, Sto
     // From here on there is no way back, and nothing below may keep the new key from being used.
     store.vault.replace(fresh);
     tokio::task::spawn_blocking(move || take_name(&key_file)).await.map_err(|_| StoreError::Closed)??;
-    // What the former key opens is not left in the log.
-    erase::empty_log(store).await?;
-    Ok(Rewrapped { keys, former })
+    drop(alone);
+    // What the former key opens is not left in the log. The rotation holds all the same if somebody reads for long.
+    let cleared = erase::try_to_empty_log(store, LOG_TRIES).await.unwrap_or(false);
+    Ok(Rewrapped { keys, former, cleared })
 }
 
 /// Keys that were wrapped again.

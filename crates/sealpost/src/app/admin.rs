@@ -15,6 +15,7 @@ use sealpost_store::StoreError;
 use sealpost_store::history::AuditEntry;
 use sealpost_store::page::{After, PageRequest};
 use sealpost_store::registry::{Client, Operator};
+use sealpost_store::upkeep::Rewrapped;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -126,7 +127,7 @@ pub enum AdminAnswer {
     Clients(Vec<ClientView>),
     ClientDeleted { id: ClientId },
     Keys(Vec<KeyView>),
-    MasterKeyRotated { keys: u64, former: PathBuf },
+    MasterKeyRotated { keys: u64, former: PathBuf, cleared: bool },
     Erased { id: String, count: u64 },
     BackedUp { to: PathBuf },
     Findings(Vec<FindingView>),
@@ -349,8 +350,8 @@ impl App {
                 Ok(AdminAnswer::Keys(self.key_views(&ring)))
             }
             AdminCall::MasterKeyRotate => {
-                let done = self.rotate_master_key(who).await?;
-                Ok(AdminAnswer::MasterKeyRotated { keys: done.keys, former: done.former })
+                let Rewrapped { keys, former, cleared } = self.rotate_master_key(who).await?;
+                Ok(AdminAnswer::MasterKeyRotated { keys, former, cleared })
             }
             AdminCall::Erase { tenant, what } => {
                 let what = what.checked()?;

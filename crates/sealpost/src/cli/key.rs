@@ -47,6 +47,9 @@ enum KeyCommand {
     },
 }
 
+const NOT_CLEARED: &str = "\nSomebody reads the store for long (a backup?), so an older copy of the keys, which the former one opens, is still in \
+     its log. It goes when they have ended, and at the latest when the server stops.";
+
 const LOADED_ONCE: &str = "Receivers are known to load the key set once, when they start: one that did so before \
                            the next key was published refuses every delivery signed with it until it starts again.";
 const LOADED_NOT_YET: &str =
@@ -74,13 +77,14 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
     match admin::ask(&args.store, call).await? {
         AdminAnswer::Keys(keys) if output.json => output::json(&json!({ "data": keys })),
         AdminAnswer::Keys(keys) => output::line(table(&keys)),
-        AdminAnswer::MasterKeyRotated { keys, former } if output.json => {
-            output::json(&json!({ "keys": keys, "former": former }))
+        AdminAnswer::MasterKeyRotated { keys, former, cleared } if output.json => {
+            output::json(&json!({ "keys": keys, "former": former, "cleared": cleared }))
         }
-        AdminAnswer::MasterKeyRotated { keys, former } => output::line(format!(
+        AdminAnswer::MasterKeyRotated { keys, former, cleared } => output::line(format!(
             "{keys} keys are wrapped with a new master key. Make a copy of its file now, apart from the backups.\n\
-             The former one is {}: delete it with the last backup that was made under it.",
-            former.display()
+             The former one is {}: delete it with the last backup that was made under it.{}",
+            former.display(),
+            if cleared { "" } else { NOT_CLEARED }
         )),
         other => Err(admin::unexpected(&other)),
     }

@@ -176,3 +176,16 @@ async fn what_cannot_be_done_changes_nothing() {
     assert_eq!(wrapped(&fixture), before);
     opens_everything(&fixture.restart(|_| ()), event).await;
 }
+
+#[tokio::test]
+async fn a_long_reader_does_not_hold_up_a_rotation_and_is_told_of() {
+    let (fixture, event) = furnished().await;
+    let reader = Connection::open(&fixture.options.path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM tenant").unwrap();
+    let began = std::time::Instant::now();
+    let done = fixture.store.rewrap(rotating()).await.unwrap();
+    assert!(!done.cleared && began.elapsed().as_secs() < 20, "{done:?}");
+    opens_everything(&fixture, event).await;
+    drop(reader);
+    assert!(fixture.store.rewrap(rotating()).await.unwrap().cleared);
+}
