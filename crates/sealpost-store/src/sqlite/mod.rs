@@ -17,6 +17,8 @@ mod context;
 mod erase;
 mod history;
 mod inbox;
+#[cfg(feature = "integrity")]
+mod integrity;
 mod listing;
 mod open;
 mod queue;
@@ -50,6 +52,8 @@ pub use backup::{RestoreReport, restore};
 #[cfg(feature = "bulk-history")]
 pub use bulk::load_history;
 pub use erase::ERASURES_FILE;
+#[cfg(feature = "integrity")]
+pub use integrity::integrity;
 pub use open::OpenOptions;
 pub use writer::GroupLimits;
 

@@ -28,7 +28,8 @@ impl fmt::Debug for TenantHasher {
 }
 
 impl TenantHasher {
-    pub(super) fn new(tenant_key: &[u8; 32]) -> Self {
+    /// Of the tenant's own key.
+    pub fn new(tenant_key: &[u8; 32]) -> Self {
         let key = |purpose: &str| {
             let prk = HkdfSalt::new(HKDF_SHA256, b"sealpost keyed hashes 1").extract(tenant_key);
             let mut bytes = Zeroizing::new([0; 32]);

@@ -15,8 +15,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut closing = shared.closing.clone();
     while !shared.is_closing() {
         tokio::select! {
-            () = shared.app.recorded.some() => {}
+            biased;
             _ = closing.wait_for(|closing| *closing) => return,
+            () = shared.app.recorded.some() => {}
         }
         shared.pause(ANALYTICS_GATHER).await;
         if let Err(error) = shared.app.store_recorded().await {

@@ -122,6 +122,7 @@ async fn wait(shared: &Shared, now: Timestamp) {
     // Due already, but no permit is free: a release rings.
     let until = if until.is_zero() { Duration::from_millis(1) } else { until };
     tokio::select! {
+        biased;
         () = shared.app.lanes.rung() => {}
         () = shared.pause(until) => {}
     }

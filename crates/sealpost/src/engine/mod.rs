@@ -45,8 +45,9 @@ impl Shared {
     pub(crate) async fn pause(&self, span: Duration) {
         let mut closing = self.closing.clone();
         tokio::select! {
-            () = tokio::time::sleep(span) => {}
+            biased; // what happens at one instant has an order, so that a simulated run repeats
             _ = closing.wait_for(|closing| *closing) => {}
+            () = tokio::time::sleep(span) => {}
         }
     }
 }

@@ -288,13 +288,21 @@ impl Lanes {
         self.inner().table.in_flight()
     }
 
+    /// Nothing is in flight, parked or reserved. Where nothing is to be done and this is not so, something leaked.
+    pub fn holds_nothing(&self) -> bool {
+        let inner = self.inner();
+        inner.parked.is_empty() && inner.table.holds_nothing()
+    }
+
     /// Takes out the parked deliveries of a webhook, or of all, that `which` names. The caller hands them back.
     pub fn withdraw(&self, webhook: Option<WebhookNo>, which: impl FnMut(&Ready) -> bool) -> Vec<Ready> {
         let mut inner = self.inner();
-        let lanes = match webhook {
+        let mut lanes = match webhook {
             Some(webhook) => vec![LaneNo::ordinary(webhook)],
             None => inner.parked.keys().copied().collect(),
         };
+        // In the order of their numbers, so that a simulated run repeats.
+        lanes.sort_unstable();
         inner.withdraw(lanes, which)
     }
 

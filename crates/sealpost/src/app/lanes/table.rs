@@ -239,6 +239,19 @@ impl Table {
         self.global
     }
 
+    /// No permit, place or byte is taken.
+    pub fn holds_nothing(&self) -> bool {
+        let of_lanes = self.hooks.values().flat_map(|hook| &hook.lanes);
+        self.global == 0
+            && self.bytes == 0
+            && self.parked_in_all == 0
+            && self.tenants.is_empty()
+            && self.hosts.is_empty()
+            && self.tenant_bytes.is_empty()
+            && self.parked_bytes.is_empty()
+            && of_lanes.into_iter().all(|lane| lane.in_flight == 0 && lane.places == 0 && lane.parked == 0)
+    }
+
     /// Whether some lane stands ready to be granted.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
