@@ -138,6 +138,10 @@ impl State {
         }
     }
 
+    pub fn delivery_by_id(&self, id: DeliveryId) -> Option<&DeliveryRow> {
+        self.deliveries.get(self.delivery_ids.get(&id)?)
+    }
+
     pub fn event_by_id(&self, tenant: TenantNo, id: EventId) -> Option<&EventRow> {
         self.events.get(self.event_ids.get(&(tenant, id))?)
     }
