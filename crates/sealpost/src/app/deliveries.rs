@@ -80,12 +80,17 @@ impl App {
     }
 
     /// Gives parked claims back to the disk, attempts included. They are due at once; what was cancelled meanwhile ends.
+    /// Those that the store does not take now are the engine's, which asks again; nobody else knows of them.
     pub async fn unpark(&self, parked: Vec<Ready>) -> Result<(), StoreError> {
         if parked.is_empty() {
             return Ok(());
         }
         let now = self.clock.now();
-        self.store.unclaim(parked.iter().map(|ready| ready.ticket).collect(), now).await?;
+        let tickets = parked.iter().map(|ready| ready.ticket).collect();
+        if let Err(error) = self.store.unclaim(tickets, now).await {
+            self.lanes.hand_back(parked);
+            return Err(error);
+        }
         for ready in &parked {
             self.lanes.note_waiting(ready.ticket.lane, &ready.target.lane, now, now);
         }

@@ -297,14 +297,25 @@ pub(super) async fn give_back(
     shared.app.lanes.note_waiting(ticket.lane, &target.lane, now + wait, now);
 }
 
-/// Gives parked claims back to the disk, where they are due at once.
+/// Gives parked claims back to the disk, where they are due at once, however long the store refuses.
 pub(super) async fn hand_back_parked(shared: Arc<Shared>, parked: Vec<Ready>) {
-    while let Err(error) = shared.app.unpark(parked.clone()).await {
-        if matches!(error, StoreError::Closed) {
-            return;
+    let app = &shared.app;
+    let tickets: Vec<ClaimTicket> = parked.iter().map(|ready| ready.ticket).collect();
+    loop {
+        let now = app.clock.now();
+        match app.store.unclaim(tickets.clone(), now).await {
+            Ok(()) => {
+                for ready in &parked {
+                    app.lanes.note_waiting(ready.ticket.lane, &ready.target.lane, now, now);
+                }
+                return;
+            }
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(%error, claims = parked.len(), "claims are not handed back yet");
+                tokio::time::sleep(SETTLE_AGAIN).await;
+            }
         }
-        tracing::error!(%error, claims = parked.len(), "claims are not handed back yet");
-        tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }
 

@@ -187,6 +187,11 @@ impl Lanes {
         }
     }
 
+    /// Claims that the store did not take back: the engine goes on trying.
+    pub fn hand_back(&self, parked: Vec<Ready>) {
+        self.give(Work::HandBack(parked));
+    }
+
     /// Sends a delivery that was parked; the table has taken its permit.
     fn begin(self: &Arc<Self>, ready: Ready, lane: LaneNo, tenant: TenantNo) {
         let permit = self.permit(lane, tenant, ready.payload.size());
