@@ -20,7 +20,7 @@ use crate::stats::Quantiles;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
-    /// Host and port
+    /// Host and port; of several, separated by commas, each connection has its own
     #[arg(long)]
     pub(crate) to: String,
     #[arg(long)]
@@ -73,8 +73,8 @@ struct Shared {
 
 pub(crate) async fn run(args: GenerateArgs) -> Result<(), Box<dyn std::error::Error>> {
     let mut senders = Vec::new();
-    for _ in 0..args.connections {
-        senders.push(connect(&args.to).await?);
+    for slot in 0..args.connections {
+        senders.push(connect(address_of(&args.to, slot)).await?);
     }
     let started = mark::now();
     let shared = Rc::new(Shared {
@@ -114,6 +114,11 @@ pub(crate) async fn run(args: GenerateArgs) -> Result<(), Box<dyn std::error::Er
 
 type Sender = SendRequest<Full<Bytes>>;
 
+fn address_of(to: &str, slot: u64) -> &str {
+    let several = to.split(',').count() as u64;
+    to.split(',').nth((slot % several) as usize).unwrap_or(to)
+}
+
 async fn connect(to: &str) -> Result<Sender, Box<dyn std::error::Error>> {
     let stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
@@ -127,6 +132,7 @@ async fn connect(to: &str) -> Result<Sender, Box<dyn std::error::Error>> {
 
 async fn publish(shared: Rc<Shared>, slot: u64, mut sender: Sender) {
     let args = &shared.args;
+    let to = address_of(&args.to, slot);
     let key = (!args.key.is_empty())
         .then(|| format!("Bearer {}", args.key[(slot % args.key.len() as u64) as usize]));
     let mut turn = 0;
@@ -146,7 +152,7 @@ async fn publish(shared: Rc<Shared>, slot: u64, mut sender: Sender) {
         shared.next.set(first + args.batch);
         let body = body(&shared, first);
         let sent = mark::now();
-        let taken = post(&mut sender, args, key.as_deref(), body).await;
+        let taken = post(&mut sender, (to, &args.path), key.as_deref(), body).await;
         if taken {
             shared.accepted.set(shared.accepted.get() + args.batch);
             let span = mark::now().saturating_sub(sent).as_micros();
@@ -154,7 +160,7 @@ async fn publish(shared: Rc<Shared>, slot: u64, mut sender: Sender) {
         } else {
             shared.refused.set(shared.refused.get() + 1);
             if sender.is_closed() {
-                match connect(&args.to).await {
+                match connect(to).await {
                     Ok(again) => sender = again,
                     Err(_) => return,
                 }
@@ -180,10 +186,8 @@ fn body(shared: &Shared, first: u64) -> String {
 }
 
 /// Whether it was answered with 2xx.
-async fn post(sender: &mut Sender, args: &GenerateArgs, key: Option<&str>, body: String) -> bool {
-    let mut request = Request::post(args.path.as_str())
-        .header(HOST, args.to.as_str())
-        .header(CONTENT_TYPE, "application/json");
+async fn post(sender: &mut Sender, (to, path): (&str, &str), key: Option<&str>, body: String) -> bool {
+    let mut request = Request::post(path).header(HOST, to).header(CONTENT_TYPE, "application/json");
     if let Some(key) = key {
         request = request.header(AUTHORIZATION, key);
     }

@@ -2,6 +2,7 @@
 //! one machine, in one run, in turn. Every speed is also shown as a share of the ceiling, which is the rate at which the
 //! same generator posts the same events straight to the same sink in the same run.
 
+mod database;
 mod figure;
 mod generator;
 mod mark;

@@ -53,11 +53,21 @@ impl Helper {
 
 /// User and system seconds of a process so far.
 pub(crate) fn cpu_s(id: u32) -> f64 {
+    ticks_s(id, 11)
+}
+
+/// The same of those of its children that ended.
+pub(crate) fn cpu_s_of_the_dead(id: u32) -> f64 {
+    ticks_s(id, 13)
+}
+
+/// Two fields of `/proc/ID/stat` that stand beside each other, the first one by its place behind the name.
+fn ticks_s(id: u32, first: usize) -> f64 {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return f64::NAN };
     // The name, in parentheses, may hold anything.
     let Some((_, rest)) = stat.rsplit_once(')') else { return f64::NAN };
     let ticks = |at: usize| rest.split_whitespace().nth(at).and_then(|n| n.parse::<f64>().ok());
-    let spent = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
+    let spent = ticks(first).zip(ticks(first + 1)).map(|(user, system)| user + system);
     spent.map_or(f64::NAN, |spent| spent / rustix::param::clock_ticks_per_second() as f64)
 }
 

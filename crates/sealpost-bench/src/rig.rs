@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::database::Database;
 use crate::generator::{GenerateArgs, Generated};
 use crate::mark;
 use crate::process::{Failure, Helper, cpu_s};
-use crate::service::{Service, Setup};
+use crate::service::{Place, Service, Setup};
 use crate::sink::{Ports, Received};
 
 /// How long deliveries may still come after the last event was accepted.
@@ -21,6 +22,8 @@ pub(crate) struct Rig {
     pub(crate) quick: bool,
     sink: Helper,
     own: PathBuf,
+    /// Started when a scenario first wants it, and gone with the rig.
+    database: Option<Database>,
 }
 
 /// What came of one load.
@@ -32,6 +35,8 @@ pub(crate) struct Load {
     pub(crate) rate: f64,
     /// CPU seconds of generator, service and sink per 1,000 deliveries.
     pub(crate) cpu: [f64; 3],
+    /// The same of the database, if there is one.
+    pub(crate) database_cpu: f64,
     /// Deliveries that did not come in time.
     pub(crate) missing: u64,
 }
@@ -47,7 +52,22 @@ impl Rig {
         let mut sink =
             Helper::start(Command::new(&own).arg("sink").arg("--cert").arg(&cert).arg("--key").arg(&key))?;
         let ports = sink.hear().await?;
-        Ok(Self { setup: Setup { binary, ca, data }, ports, quick, sink, own })
+        let setup = Setup { binary, ca, data, place: Place::Sqlite };
+        Ok(Self { setup, ports, quick, sink, own, database: None })
+    }
+
+    /// To start so many nodes on a schema of their own.
+    pub(crate) async fn on_postgres(&mut self, nodes: usize) -> Result<Setup, Failure> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => Database::start().await?,
+        };
+        let url = self.database.insert(database).new_schema().await?;
+        Ok(Setup { place: Place::Postgres { url, nodes }, ..self.setup.clone() })
+    }
+
+    fn database_cpu_s(&self) -> f64 {
+        self.database.as_ref().map_or(0.0, Database::cpu_s)
     }
 
     /// `quick` or the full length of a run.
@@ -82,8 +102,8 @@ impl Rig {
         fan: u64,
     ) -> Result<Load, Failure> {
         self.sink("reset").await?;
-        let service_cpu = || service.map_or(0.0, |service| cpu_s(service.id()));
-        let before = (service_cpu(), cpu_s(self.sink.id()));
+        let service_cpu = || service.map_or(0.0, Service::cpu_s);
+        let before = (service_cpu(), cpu_s(self.sink.id()), self.database_cpu_s());
         let generated = self.generate(&args).await?;
         let due = generated.accepted * fan;
         let received = self.arrivals(due).await?;
@@ -96,6 +116,7 @@ impl Rig {
                 per_thousand(service_cpu() - before.0),
                 per_thousand(cpu_s(self.sink.id()) - before.1),
             ],
+            database_cpu: per_thousand(self.database_cpu_s() - before.2),
             missing: due.saturating_sub(received.unique),
             generated,
             received,

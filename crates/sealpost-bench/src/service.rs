@@ -1,5 +1,6 @@
 //! The service under measurement: the real binary on a store of its own, and the few calls that set it up.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::mark;
-use crate::process::{Failure, Helper};
+use crate::process::{Failure, Helper, cpu_s, peak_rss_mb, rss_mb};
 
 const ADMIN_KEY: &str = "bench-bench-bench-bench-bench-bench-bench";
 const READY: &str = "sealpost listening on http://";
@@ -27,12 +28,33 @@ pub(crate) struct Setup {
     pub(crate) ca: PathBuf,
     /// Its data folder is made anew below this.
     pub(crate) data: PathBuf,
+    pub(crate) place: Place,
 }
 
+/// Where a service keeps everything.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// In a file of its data folder.
+    Sqlite,
+    /// In an empty schema, which this URL names, used by so many processes.
+    Postgres { url: String, nodes: usize },
+}
+
+impl Place {
+    fn nodes(&self) -> usize {
+        match self {
+            Self::Sqlite => 1,
+            Self::Postgres { nodes, .. } => *nodes,
+        }
+    }
+}
+
+/// One process, or several that share a database.
 pub(crate) struct Service {
-    helper: Helper,
+    nodes: Vec<Helper>,
     setup: Setup,
     folder: PathBuf,
+    /// Of all processes, separated by commas; the calls below go to the first.
     pub(crate) address: String,
     /// From the start of the process to its readiness.
     pub(crate) start: Duration,
@@ -52,26 +74,44 @@ impl Service {
     }
 
     async fn start_on(setup: &Setup, folder: PathBuf) -> Result<Self, Failure> {
-        std::fs::create_dir_all(&folder)?;
+        let (mut nodes, mut addresses, mut start) = (Vec::new(), Vec::new(), Duration::ZERO);
         let started = mark::now();
-        let mut helper = Helper::start(
-            command(setup, &folder)
-                .arg("serve")
-                .env("SEALPOST_LISTEN", "127.0.0.1:0")
-                .env("SEALPOST_BOOTSTRAP_API_KEY", ADMIN_KEY)
-                .env("SEALPOST_EGRESS_HTTP", "loopback")
-                .env("SEALPOST_EGRESS_ALLOW", "127.0.0.0/8")
-                .env("SEALPOST_EGRESS_CA", &setup.ca)
-                .env("SEALPOST_LOG", "error"),
-        )?;
-        let line = helper.line().await?;
-        let start = mark::now().saturating_sub(started);
-        let address = line.strip_prefix(READY).ok_or_else(|| format!("not ready: {line}"))?.to_owned();
-        Ok(Self { helper, setup: setup.clone(), folder, address, start, started, calls: None })
+        for node in 0..setup.place.nodes() {
+            let began = mark::now();
+            let mut helper = Helper::start(
+                command(setup, &folder, node)?
+                    .arg("serve")
+                    .env("SEALPOST_LISTEN", "127.0.0.1:0")
+                    .env("SEALPOST_BOOTSTRAP_API_KEY", ADMIN_KEY)
+                    .env("SEALPOST_EGRESS_HTTP", "loopback")
+                    .env("SEALPOST_EGRESS_ALLOW", "127.0.0.0/8")
+                    .env("SEALPOST_EGRESS_CA", &setup.ca)
+                    .env("SEALPOST_LOG", "error"),
+            )?;
+            let line = helper.line().await?;
+            if node == 0 {
+                start = mark::now().saturating_sub(began);
+            }
+            addresses.push(line.strip_prefix(READY).ok_or_else(|| format!("not ready: {line}"))?.to_owned());
+            nodes.push(helper);
+        }
+        let address = addresses.join(",");
+        Ok(Self { nodes, setup: setup.clone(), folder, address, start, started, calls: None })
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.helper.id()
+    /// Of its processes, in all.
+    pub(crate) fn cpu_s(&self) -> f64 {
+        self.nodes.iter().map(|node| cpu_s(node.id())).sum()
+    }
+
+    /// The most of any of its processes, in MB.
+    pub(crate) fn rss_mb(&self) -> f64 {
+        self.nodes.iter().map(|node| rss_mb(node.id())).fold(0.0, f64::max)
+    }
+
+    /// The most that any of its processes ever had, in MB.
+    pub(crate) fn peak_rss_mb(&self) -> f64 {
+        self.nodes.iter().map(|node| peak_rss_mb(node.id())).fold(0.0, f64::max)
     }
 
     pub(crate) fn key(&self) -> String {
@@ -88,13 +128,13 @@ impl Service {
         meanwhile: impl FnOnce(&Path) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let (setup, folder, store) = (self.setup.clone(), self.folder.clone(), self.store());
-        self.helper.stop().await?;
+        stop_all(self.nodes).await?;
         meanwhile(&store)?;
         Self::start_on(&setup, folder).await
     }
 
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        self.helper.stop().await?;
+        stop_all(self.nodes).await?;
         Ok(std::fs::remove_dir_all(&self.folder)?)
     }
 
@@ -106,8 +146,12 @@ impl Service {
         Ok(word.into_iter().find(|word| word.starts_with("spk_")).ok_or("no key was shown")?.to_owned())
     }
 
+    fn first_address(&self) -> &str {
+        self.address.split(',').next().unwrap_or_default()
+    }
+
     async fn command(&self, arguments: &[&str]) -> Result<String, Failure> {
-        let output = command(&self.setup, &self.folder).args(arguments).output().await?;
+        let output = command(&self.setup, &self.folder, 0)?.args(arguments).output().await?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
@@ -141,13 +185,13 @@ impl Service {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, &self.address)
+            .header(HOST, self.first_address())
             .header(AUTHORIZATION, format!("Bearer {key}"))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) }))?;
         let mut calls = match self.calls.take().filter(|calls| !calls.is_closed()) {
             Some(calls) => calls,
-            None => connect(&self.address).await?,
+            None => connect(self.first_address()).await?,
         };
         calls.ready().await?;
         let answer = calls.send_request(request).await?;
@@ -172,12 +216,41 @@ async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
     Ok(sender)
 }
 
-fn command(setup: &Setup, folder: &Path) -> Command {
+async fn stop_all(nodes: Vec<Helper>) -> Result<(), Failure> {
+    for node in nodes {
+        node.stop().await?;
+    }
+    Ok(())
+}
+
+fn command(setup: &Setup, folder: &Path, node: usize) -> Result<Command, Failure> {
     let mut command = Command::new(&setup.binary);
     // Nothing of the caller's own configuration counts.
-    command
-        .current_dir(folder)
-        .env_clear()
-        .env("SEALPOST_STORE", format!("sqlite:{}", folder.join("sealpost.db").display()));
-    command
+    command.env_clear();
+    match &setup.place {
+        Place::Sqlite => {
+            std::fs::create_dir_all(folder)?;
+            let store = format!("sqlite:{}", folder.join("sealpost.db").display());
+            command.current_dir(folder).env("SEALPOST_STORE", store);
+        }
+        Place::Postgres { url, .. } => {
+            let own = folder.join(format!("node-{node}"));
+            std::fs::create_dir_all(&own)?;
+            command
+                .current_dir(own)
+                .env("SEALPOST_STORE", url)
+                .env("SEALPOST_MASTER_KEY_FILE", master_key(folder)?);
+        }
+    }
+    Ok(command)
+}
+
+/// The same for all processes; it protects nothing here.
+fn master_key(folder: &Path) -> Result<PathBuf, Failure> {
+    let file = folder.join("master.key");
+    if !file.exists() {
+        std::fs::write(&file, format!("sealpost-master-key-1 {}\n", "5e".repeat(32)))?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::figure::Figure;
 use crate::generator::GenerateArgs;
 use crate::mark;
-use crate::process::{Failure, rss_mb};
+use crate::process::Failure;
 use crate::rig::{Rig, publish};
 use crate::service::Service;
 
@@ -35,7 +35,7 @@ pub(super) async fn backlog(
     };
     let filled = rig.generate(&fill).await?;
     let accepted = filled.accepted as f64 / ((filled.ended_ns - filled.started_ns) as f64 / 1e9);
-    let memory = rss_mb(service.id());
+    let memory = service.rss_mb();
 
     let mut service = service.restart(|_| Ok(())).await?;
     let ready = service.start;

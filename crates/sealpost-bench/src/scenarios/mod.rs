@@ -5,6 +5,7 @@ mod backlog;
 mod flat;
 mod isolation;
 mod latency;
+mod postgres;
 mod rest;
 mod throughput;
 
@@ -25,7 +26,7 @@ const fn scenario(name: &'static str, about: &'static str, quick: bool, once: bo
     Scenario { name, about, quick, once }
 }
 
-pub(crate) const ALL: [Scenario; 17] = [
+pub(crate) const ALL: [Scenario; 20] = [
     scenario("one-1", "one webhook, 1 publisher, one event a request", true, false),
     scenario("one-16", "the same with 16 publishers", true, false),
     scenario("one-64", "the same with 64 publishers", true, false),
@@ -43,6 +44,9 @@ pub(crate) const ALL: [Scenario; 17] = [
     scenario("backlog-1m", "1,000,000 deliveries pending for a dead receiver", false, true),
     scenario("webhooks", "cost of a delivery with 10 to 100,000 webhooks registered", false, true),
     scenario("history", "cost of a delivery with 1,000 to 10,000,000 events of history", false, true),
+    scenario("postgres-1", "one webhook, 64 publishers, one node on PostgreSQL", false, false),
+    scenario("postgres-3", "the same with three nodes", false, false),
+    scenario("postgres-pending", "cost of a delivery on PostgreSQL with 0 to 1,000,000 pending", false, true),
 ];
 
 /// Measures one scenario. `raw` is the ceiling: posts a second from the generator straight to the sink.
@@ -65,6 +69,9 @@ pub(crate) async fn measure(rig: &mut Rig, name: &str, raw: f64) -> Result<Vec<F
         "backlog-1m" => backlog::backlog(rig, name, raw, 1_000_000).await,
         "webhooks" => flat::webhooks(rig, name).await,
         "history" => flat::history(rig, name).await,
+        "postgres-1" => postgres::one(rig, name, raw, 1).await,
+        "postgres-3" => postgres::one(rig, name, raw, 3).await,
+        "postgres-pending" => postgres::pending(rig, name).await,
         other => Err(format!("there is no scenario {other}").into()),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::figure::Figure;
-use crate::process::{Failure, rss_mb};
+use crate::process::Failure;
 use crate::rig::Rig;
 use crate::service::Service;
 
@@ -15,7 +15,7 @@ pub(super) async fn rest(rig: &mut Rig, name: &str) -> Result<Vec<Figure>, Failu
     let figures = vec![
         Figure::new("start on a new store", "s", empty.as_secs_f64()),
         Figure::new("start", "s", again.start.as_secs_f64()).at_most(0.1),
-        Figure::new("memory, idle", "MB", rss_mb(again.id())).at_most(30.0),
+        Figure::new("memory, idle", "MB", again.rss_mb()).at_most(30.0),
     ];
     again.stop().await?;
     Ok(figures)

@@ -2,7 +2,7 @@
 
 use crate::figure::Figure;
 use crate::generator::GenerateArgs;
-use crate::process::{Failure, peak_rss_mb};
+use crate::process::Failure;
 use crate::rig::{Load, Rig, publish};
 use crate::service::Service;
 
@@ -55,7 +55,7 @@ async fn run(
     let seconds = rig.seconds(QUICK_S, FULL_S);
     let args = shape(publish(&service.address, &[key], 64, seconds));
     let load = rig.load(Some(&service), args, urls.len() as u64).await?;
-    let peak = peak_rss_mb(service.id());
+    let peak = service.peak_rss_mb();
     service.stop().await?;
     let share = Figure::new(format!("{name} share of raw"), "", load.rate / raw);
     let share = match bar {
