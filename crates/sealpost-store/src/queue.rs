@@ -113,6 +113,12 @@ pub trait Queue: Send + Sync {
     /// Lanes with waiting deliveries after `after` in lane order, with the earliest due time of each.
     async fn lanes(&self, after: Option<LaneNo>, limit: u32) -> Result<Vec<LaneHint>, StoreError>;
 
+    /// Waits until another process left deliveries waiting, and says in which lanes. A hint that may be lost: for whoever
+    /// finds them later anyway. Never ends where no other process uses the store.
+    async fn rung(&self) -> Vec<LaneNo> {
+        std::future::pending().await
+    }
+
     /// Claims of earlier incarnations of this process, oldest first, without payload. Settling them removes them.
     async fn orphans(&self, limit: u32) -> Result<Vec<ClaimTicket>, StoreError>;
 

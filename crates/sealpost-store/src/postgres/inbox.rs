@@ -6,12 +6,14 @@
 mod insert;
 mod known;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_postgres::error::SqlState;
 
 use sealpost_core::id::{EventId, EventNo, TenantNo};
+use sealpost_core::lane::LaneNo;
 
 use super::fault::Fault;
 use super::group::Work;
@@ -81,9 +83,8 @@ impl Work for AcceptWork {
             shared.type_no(name).await?;
         }
         let conn = shared.pool.get().await?;
-        conn.begin().await?;
-        let (answers, stored) = accept_all(&conn, shared, group).await?;
-        conn.commit().await?;
+        let (answers, stored) = accept_all(conn, shared, group).await?;
+        shared.bell.left(stored.waiting.into_iter());
         count(&shared.tally.accepts, stored.requests);
         count(&shared.tally.delivery_writes, stored.deliveries);
         Ok(answers)
@@ -100,6 +101,8 @@ impl Work for AcceptWork {
 struct Stored {
     requests: u64,
     deliveries: u64,
+    /// Lanes with deliveries that this process has not claimed.
+    waiting: BTreeSet<LaneNo>,
 }
 
 /// What a request's event becomes: a new row, with its answer; or the number of the event it repeats.
@@ -109,13 +112,18 @@ enum Line {
     SameAs(usize),
 }
 
+/// Two rounds to the server: what it knows, then everything that is new together with the COMMIT.
 async fn accept_all(
-    conn: &Conn,
+    owned: Conn,
     shared: &Shared,
     group: &[&AcceptWork],
 ) -> Result<(Vec<Option<Accepted>>, Stored), Fault> {
-    let (versions, found) =
-        tokio::try_join!(versions(conn, group), Found::load(conn, group.iter().map(|work| &work.request)))?;
+    let conn = &owned;
+    let requests = group.iter().map(|work| &work.request);
+    let (begun, versions, found) =
+        tokio::join!(biased; conn.begin(), versions(conn, group), Found::load(conn, requests));
+    begun?;
+    let (versions, found) = (versions?, found?);
     let mut rows = Rows::default();
     let mut stored = Stored::default();
     let mut ids: HashSet<(TenantNo, EventId)> = HashSet::new();
@@ -174,11 +182,7 @@ async fn accept_all(
         members.push(Some(Err(lines)));
     }
     stored.deliveries = rows.delivery_count();
-    if let Some(first) = rows.first_event() {
-        conn.prove(Proof::Event(first));
-    }
-    rows.insert(conn).await?;
-
+    stored.waiting = rows.waiting_lanes();
     let repeated = members.iter().flatten().filter_map(|member| member.as_ref().err()).flatten();
     let repeated = repeated.filter_map(|line| match line {
         Line::Stored(no) => Some(no.0),
@@ -206,7 +210,21 @@ async fn accept_all(
             }
         });
     }
+    if let Some(first) = rows.first_event() {
+        conn.prove(Proof::Event(first));
+    }
+    rows.prepare(conn).await?;
+    let done = owned.commit_behind(async |conn: &Conn| rows.insert(conn).await).await;
+    done.map_err(met_another)?;
     Ok((answers, stored))
+}
+
+/// An id or a key that another node stored meanwhile: look again.
+fn met_another(fault: Fault) -> Fault {
+    match fault {
+        Fault::Sql(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Fault::Again,
+        other => other,
+    }
 }
 
 fn number_of(line: &Line, lines: &[Line]) -> Result<EventNo, Fault> {

@@ -13,6 +13,7 @@
 //! nothing but whether a process is alive; everything else is told the time, as in SQLite.
 
 mod audit;
+mod bell;
 mod erase;
 mod fault;
 mod group;
@@ -41,6 +42,7 @@ use sealpost_core::id::{TenantId, TenantNo};
 
 use crate::error::StoreError;
 use crate::vault::{MasterKey, TenantHasher, TenantKey, Vault};
+use bell::Bell;
 use fault::Fault;
 use group::Lane;
 use inbox::AcceptWork;
@@ -68,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) wrapping: tokio::sync::RwLock<()>,
     pub(crate) node: Node,
     pub(crate) numbers: Numbers,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) tally: Tally,
     tenants: RwLock<HashMap<TenantNo, KnownTenant>>,
     /// Numbers of event types' names; never deleted, so never wrong.
@@ -105,6 +108,7 @@ impl PostgresStore {
     pub async fn open(options: OpenOptions) -> Result<Self, StoreError> {
         let shared = Arc::new(open::open(options).await?);
         node::keep_alive(&shared);
+        bell::hang_up(&shared);
         Ok(Self { accepts: Lane::start(&shared), settles: Lane::start(&shared), shared })
     }
 }
@@ -176,6 +180,8 @@ impl Shared {
 
     /// Hands what this process holds to the others, and stops.
     pub(crate) async fn shut(&self) -> Result<(), StoreError> {
+        // Whatever this process just gave back.
+        let _ = bell::ring(self).await;
         if let Err(error) = self.node.end(&self.pool).await {
             tracing::warn!(error = ?error, "the database was not told that this node ends; others notice by themselves");
         }

@@ -82,6 +82,7 @@ pub(super) async fn open(options: OpenOptions) -> Result<Shared, StoreError> {
         wrapping: tokio::sync::RwLock::default(),
         node,
         numbers: Numbers::default(),
+        bell: Arc::default(),
         tally: Tally::default(),
         tenants: RwLock::default(),
         type_names: RwLock::default(),

@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Config, Row, Statement};
+use tokio_postgres::{Client, Config, Connection, Row, Socket, Statement};
 
 use super::fault::{Fault, Remedy};
-use super::tls::Tls;
+use super::tls::{Stream, Tls};
 use crate::error::StoreError;
 
 /// Of one process. A database serves a few hundred connections in all; most of our work is batched.
@@ -29,6 +29,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 const STATEMENT_LIMIT_MS: u32 = 10_000;
 const LOCK_LIMIT_MS: u32 = 5_000;
 const IDLE_IN_TRANSACTION_LIMIT_MS: u32 = 15_000;
+/// Every statement of ours seeks in an index. A plan is kept as long as its connection, and one that was made while a
+/// table was small would read all of it when it is large.
+const PLANS: &str = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 /// A transaction is tried again for this long: a failover takes seconds.
 const TRY_FOR: Duration = Duration::from_secs(12);
 /// For the server to end the connection whose COMMIT got no answer.
@@ -72,7 +75,7 @@ impl Pool {
             .tcp_user_timeout(CALL_LIMIT)
             .options(format!(
                 "-c statement_timeout={STATEMENT_LIMIT_MS} -c lock_timeout={LOCK_LIMIT_MS} \
-                 -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_LIMIT_MS} {own}"
+                 -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_LIMIT_MS} {PLANS} {own}"
             ));
         Arc::new(Self {
             config,
@@ -109,9 +112,25 @@ impl Pool {
         }
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// One more connection, for whoever drives it.
+    pub(super) async fn connect_apart(&self) -> Result<(Client, Connection<Socket, Stream>), Fault> {
+        within(CONNECT_LIMIT * 2, self.config.connect(self.tls.clone())).await
+    }
+
+    /// A call on such a one.
+    pub(super) async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        within(CALL_LIMIT, call).await
+    }
+
     async fn connect(&self) -> Result<Link, Fault> {
-        let connected = within(CONNECT_LIMIT * 2, self.config.connect(self.tls.clone())).await?;
-        let (client, connection) = connected;
+        let (client, connection) = self.connect_apart().await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "a connection to the database ended");
@@ -197,6 +216,11 @@ impl Conn {
         self.link.as_ref().ok_or(Fault::Store(StoreError::Closed))
     }
 
+    /// So that what is sent together is not held up.
+    pub(crate) async fn prepare(&self, sql: &str) -> Result<(), Fault> {
+        self.doubtful(self.statement(sql)).await.map(drop)
+    }
+
     async fn statement(&self, sql: &str) -> Result<Statement, Fault> {
         let link = self.link()?;
         let known = lock(&link.statements).get(sql).cloned();
@@ -271,11 +295,39 @@ impl Conn {
     }
 
     pub(crate) async fn commit(self) -> Result<(), Fault> {
+        let done = self.send_commit().await;
+        self.conclude(done).await
+    }
+
+    /// What is left of a transaction, and its COMMIT behind that without waiting for the answers: if the server refuses
+    /// any of it, it commits nothing. The BEGIN must have been answered, and the statements be prepared.
+    pub(crate) async fn commit_behind(
+        self,
+        rest: impl AsyncFnOnce(&Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (rest, done) = tokio::join!(biased; rest(&self), self.send_commit());
+        match rest {
+            Ok(()) => self.conclude(done).await,
+            Err(Fault::Sql(error)) if error.code().is_some() => {
+                if done.is_ok() {
+                    self.settled();
+                }
+                Err(Fault::Sql(error))
+            }
+            Err(fault) => self.conclude(Err(fault)).await,
+        }
+    }
+
+    async fn send_commit(&self) -> Result<(), Fault> {
+        within(CALL_LIMIT, self.link()?.client.batch_execute("COMMIT")).await
+    }
+
+    /// After the answer to a COMMIT, or without one.
+    async fn conclude(self, done: Result<(), Fault>) -> Result<(), Fault> {
         let Some(link) = self.link.as_ref() else { return Err(StoreError::Closed.into()) };
-        let done = within(CALL_LIMIT, link.client.batch_execute("COMMIT")).await;
         match done {
             Ok(()) => {
-                self.clean.store(true, Ordering::Relaxed);
+                self.settled();
                 self.pool.commits.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }

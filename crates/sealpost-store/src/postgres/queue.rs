@@ -75,6 +75,10 @@ impl Queue for PostgresStore {
         reading!(self.shared, |conn| lanes(conn, after, limit.min(ROWS_MAX)).await)
     }
 
+    async fn rung(&self) -> Vec<LaneNo> {
+        self.shared.bell.heard().await
+    }
+
     async fn orphans(&self, limit: u32) -> Result<Vec<ClaimTicket>, StoreError> {
         if !self.shared.node.may_judge() {
             return Ok(Vec::new());

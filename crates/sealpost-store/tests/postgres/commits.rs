@@ -10,7 +10,7 @@ use sealpost_store::queue::Settled;
 
 use super::backend::{Database, url};
 use super::proxy::Proxy;
-use crate::conformance::world::{World, at, delivered, ordinary};
+use crate::conformance::world::{World, at, delivered, ordinary, retried};
 
 /// The world, seen by a node that reaches the server by way of the proxy.
 async fn by_way_of(proxy: &Proxy) -> World<Database> {
@@ -37,10 +37,10 @@ async fn what_was_committed_without_an_answer_is_stored_once() {
 
         // A settlement may be answered as stored before, which it then is.
         proxy.cut_next_commit(reaches);
-        let settled = world.settle(delivered(ticket, now)).await;
-        let first = Settled::Settled { state: State::Delivered, health: None };
+        let settled = world.settle(retried(ticket, now, at(1_000))).await;
+        let first = Settled::Settled { state: State::Pending, health: None };
         assert_eq!(settled, if reaches { Settled::Already } else { first });
-        assert_eq!(world.state(ticket.id).await, State::Delivered);
+        assert_eq!(world.state(ticket.id).await, State::Pending);
 
         world.waiting(&webhook, now).await;
         proxy.cut_next_commit(reaches);
@@ -74,16 +74,26 @@ async fn connections_that_are_cut_lose_and_double_nothing() {
             let (world, webhook) = (Arc::clone(&world), webhook.clone());
             tasks.spawn(async move {
                 tokio::time::sleep(std::time::Duration::from_millis(number * 2)).await;
-                world.accept(world.event().to(&webhook), at(0)).await.id
+                if number % 2 == 0 {
+                    world.accept(world.event().to(&webhook), at(0)).await;
+                    return false;
+                }
+                let accepted = world.accept(world.event().claimed_to(&webhook), at(0)).await;
+                let settled = world.settle(delivered(&accepted.claims[0], at(0))).await;
+                let first = Settled::Settled { state: State::Delivered, health: None };
+                assert!([first, Settled::Already].contains(&settled), "{settled:?}");
+                true
             });
         }
         tasks.join_all().await
     };
-    let (ids, ()) = tokio::join!(publish, cut);
+    let (ended, ()) = tokio::join!(publish, cut);
     let stored = world.all_events(EventFilter::default()).await;
-    assert_eq!(stored.len(), ids.len());
-    assert_eq!(world.all_deliveries(DeliveryFilter::default()).await.len(), ids.len());
-    let mut delivered = 0;
+    assert_eq!(stored.len(), ended.len());
+    let deliveries = world.all_deliveries(DeliveryFilter::default()).await;
+    assert_eq!(deliveries.len(), ended.len());
+    let mut delivered = ended.into_iter().filter(|ended| *ended).count();
+    assert_eq!(deliveries.iter().filter(|shown| shown.state == State::Delivered).count(), delivered);
     loop {
         let now = world.deliver_due(&webhook, at(1)).await;
         if now == 0 {
@@ -91,5 +101,5 @@ async fn connections_that_are_cut_lose_and_double_nothing() {
         }
         delivered += now;
     }
-    assert_eq!(delivered, ids.len());
+    assert_eq!(delivered, stored.len());
 }

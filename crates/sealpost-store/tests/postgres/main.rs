@@ -6,6 +6,7 @@
 mod conformance;
 
 mod backend;
+mod bell;
 mod commits;
 mod conforms;
 mod keys;

@@ -97,6 +97,7 @@ impl Engine {
         ];
         if app.store.is_shared() {
             loops.push(tokio::spawn(others::look(Arc::clone(&shared))));
+            loops.push(tokio::spawn(others::listen(Arc::clone(&shared))));
             loops.push(tokio::spawn(others::take_over(shared)));
         }
         Ok((Self { app, close, loops, unsettled }, taken_up))

@@ -29,6 +29,27 @@ pub(super) async fn look(shared: Arc<Shared>) {
     }
 }
 
+/// Lanes in which another node left something: this one may have a slot for it.
+pub(super) async fn listen(shared: Arc<Shared>) {
+    let app = &shared.app;
+    let mut closing = shared.closing.clone();
+    loop {
+        let lanes = tokio::select! {
+            lanes = app.store.rung() => lanes,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        let now = app.clock.now();
+        for lane in lanes {
+            match app.registry.find(lane.webhook()).await {
+                Ok(Some((_, target))) => app.lanes.note_waiting(lane, &target.lane, now, now),
+                // Gone meanwhile; or not readable, and found with all lanes later.
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "a lane of another node's was not looked at"),
+            }
+        }
+    }
+}
+
 pub(super) async fn take_over(shared: Arc<Shared>) {
     while !shared.is_closing() {
         shared.pause(ORPHANS_AGAIN).await;

@@ -1,6 +1,8 @@
 //! The rows of a group's new events, collected column by column and inserted table by table: as many statements for a
 //! thousand events as for one.
 
+use std::collections::BTreeSet;
+
 use sealpost_core::delivery::State;
 use sealpost_core::id::{DeliveryNo, EventId, EventNo, TenantNo};
 use sealpost_core::lane::LaneNo;
@@ -9,8 +11,31 @@ use super::{FLAG_TEST, SealedPayload};
 use crate::inbox::{Accept, AcceptedEvent, DerivedEvent, NewDelivery, NewEvent, RepeatKey};
 use crate::postgres::Shared;
 use crate::postgres::fault::Fault;
-use crate::postgres::pool::Conn;
+use crate::postgres::pool::{Conn, Params};
 use crate::queue::ClaimTicket;
+
+const DROP_KEYS: &str = "DELETE FROM repeat_key r USING unnest($1::bigint[], $2::bytea[]) AS k (tenant, key)
+     WHERE r.tenant = k.tenant AND r.key = k.key";
+const INSERT_EVENTS: &str = "INSERT INTO event (seq, tenant, id, type, at, accepted_at, content, flags, derived_of, payload,
+                        bytes, first_delivery, deliveries)
+     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
+                          $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])";
+const INSERT_KEYS: &str = "INSERT INTO repeat_key (tenant, key, content, events, event)
+     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bigint[])";
+const INSERT_PAYLOADS: &str = "INSERT INTO payload (seq, sealed, until)
+     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[])";
+const INSERT_SALTS: &str =
+    "INSERT INTO payload_salt (seq, salt) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
+const INSERT_SUBJECTS: &str = "INSERT INTO subject (tenant, subject, event)
+     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING";
+const INSERT_DELIVERIES: &str = "INSERT INTO delivery (seq, id, tenant, event, webhook, lane, lane_epoch, created_at, state,
+                           reason, attempt, fence, due, claimer, ended)
+     SELECT seq, id, tenant, event, webhook, lane, lane_epoch, created_at, state, reason, claimed, claimed, due, claimer,
+            ended
+     FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                 $8::bigint[], $9::smallint[], $10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[],
+                 $14::bigint[])
+          AS d (seq, id, tenant, event, webhook, lane, lane_epoch, created_at, state, reason, claimed, due, claimer, ended)";
 
 #[derive(Default)]
 pub(super) struct Rows<'a> {
@@ -100,6 +125,11 @@ impl<'a> Rows<'a> {
 
     pub(super) fn delivery_count(&self) -> u64 {
         self.deliveries.seq.len() as u64
+    }
+
+    pub(super) fn waiting_lanes(&self) -> BTreeSet<LaneNo> {
+        let rows = self.deliveries.lane.iter().zip(&self.deliveries.due);
+        rows.filter(|(_, due)| due.is_some()).map(|(lane, _)| LaneNo(*lane)).collect()
     }
 
     pub(super) async fn event(
@@ -249,38 +279,52 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// All of it, or [`Fault::Again`] if somebody else stored one of the ids or keys meanwhile.
-    pub(super) async fn insert(&self, conn: &Conn) -> Result<(), Fault> {
-        if !self.keys.dead_key.is_empty() {
-            let sql = "DELETE FROM repeat_key r USING unnest($1::bigint[], $2::bytea[]) AS k (tenant, key)
-                       WHERE r.tenant = k.tenant AND r.key = k.key";
-            conn.run(sql, &[&self.keys.dead_tenant, &self.keys.dead_key]).await?;
+    pub(super) async fn prepare(&self, conn: &Conn) -> Result<(), Fault> {
+        let wanted = [
+            (DROP_KEYS, self.keys.dead_key.is_empty()),
+            (INSERT_EVENTS, self.events.seq.is_empty()),
+            (INSERT_KEYS, self.keys.key.is_empty()),
+            (INSERT_PAYLOADS, self.payloads.seq.is_empty()),
+            (INSERT_SALTS, self.payloads.seq.is_empty()),
+            (INSERT_SUBJECTS, self.subjects.event.is_empty()),
+            (INSERT_DELIVERIES, self.deliveries.seq.is_empty()),
+        ];
+        for (sql, _) in wanted.into_iter().filter(|(_, empty)| !empty) {
+            conn.prepare(sql).await?;
         }
-        // Sent together: they do not wait for each other's answers.
-        let (events, keys, ..) = tokio::try_join!(
+        Ok(())
+    }
+
+    /// Sent together: none waits for another's answer. An id or key that somebody else stored meanwhile is an error, and
+    /// ends the transaction.
+    pub(super) async fn insert(&self, conn: &Conn) -> Result<(), Fault> {
+        tokio::try_join!(
+            biased;
+            self.drop_keys(conn),
             self.insert_events(conn),
             self.insert_keys(conn),
             self.insert_payloads(conn),
+            self.insert_salts(conn),
             self.insert_subjects(conn),
             self.insert_deliveries(conn),
-        )?;
-        let all = events == self.events.seq.len() as u64 && keys == self.keys.key.len() as u64;
-        if all { Ok(()) } else { Err(Fault::Again) }
+        )
+        .map(drop)
     }
 
-    async fn insert_events(&self, conn: &Conn) -> Result<u64, Fault> {
+    async fn drop_keys(&self, conn: &Conn) -> Result<(), Fault> {
+        if self.keys.dead_key.is_empty() {
+            return Ok(());
+        }
+        conn.run(DROP_KEYS, &[&self.keys.dead_tenant, &self.keys.dead_key]).await.map(drop)
+    }
+
+    async fn insert_events(&self, conn: &Conn) -> Result<(), Fault> {
         let rows = &self.events;
         if rows.seq.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
-        let sql = "INSERT INTO event (seq, tenant, id, type, at, accepted_at, content, flags, derived_of, payload, bytes,
-                                      first_delivery, deliveries)
-                   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[],
-                                        $6::bigint[], $7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[],
-                                        $11::bigint[], $12::bigint[], $13::bigint[])
-                   ON CONFLICT DO NOTHING";
         conn.run(
-            sql,
+            INSERT_EVENTS,
             &[
                 &rows.seq,
                 &rows.tenant,
@@ -298,6 +342,7 @@ impl<'a> Rows<'a> {
             ],
         )
         .await
+        .map(drop)
     }
 
     async fn insert_payloads(&self, conn: &Conn) -> Result<(), Fault> {
@@ -305,14 +350,15 @@ impl<'a> Rows<'a> {
         if rows.seq.is_empty() {
             return Ok(());
         }
-        let payloads = "INSERT INTO payload (seq, sealed, until)
-                        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[])";
-        let salts = "INSERT INTO payload_salt (seq, salt) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
-        tokio::try_join!(
-            async { conn.run(payloads, &[&rows.seq, &rows.sealed, &rows.until]).await },
-            async { conn.run(salts, &[&rows.seq, &rows.salt]).await },
-        )?;
-        Ok(())
+        conn.run(INSERT_PAYLOADS, &[&rows.seq, &rows.sealed, &rows.until]).await.map(drop)
+    }
+
+    async fn insert_salts(&self, conn: &Conn) -> Result<(), Fault> {
+        let rows = &self.payloads;
+        if rows.seq.is_empty() {
+            return Ok(());
+        }
+        conn.run(INSERT_SALTS, &[&rows.seq, &rows.salt]).await.map(drop)
     }
 
     async fn insert_subjects(&self, conn: &Conn) -> Result<(), Fault> {
@@ -320,9 +366,7 @@ impl<'a> Rows<'a> {
         if rows.event.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO subject (tenant, subject, event)
-                   SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING";
-        conn.run(sql, &[&rows.tenant, &rows.subject, &rows.event]).await.map(drop)
+        conn.run(INSERT_SUBJECTS, &[&rows.tenant, &rows.subject, &rows.event]).await.map(drop)
     }
 
     async fn insert_deliveries(&self, conn: &Conn) -> Result<(), Fault> {
@@ -330,17 +374,8 @@ impl<'a> Rows<'a> {
         if rows.seq.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO delivery (seq, id, tenant, event, webhook, lane, lane_epoch, created_at, state, reason,
-                                         attempt, fence, due, claimer, ended)
-                   SELECT seq, id, tenant, event, webhook, lane, lane_epoch, created_at, state, reason, claimed, claimed,
-                          due, claimer, ended
-                   FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                               $7::bigint[], $8::bigint[], $9::smallint[], $10::smallint[], $11::smallint[],
-                               $12::bigint[], $13::bigint[], $14::bigint[])
-                        AS d (seq, id, tenant, event, webhook, lane, lane_epoch, created_at, state, reason, claimed, due,
-                              claimer, ended)";
         conn.run(
-            sql,
+            INSERT_DELIVERIES,
             &[
                 &rows.seq,
                 &rows.id,
@@ -362,14 +397,12 @@ impl<'a> Rows<'a> {
         .map(drop)
     }
 
-    async fn insert_keys(&self, conn: &Conn) -> Result<u64, Fault> {
+    async fn insert_keys(&self, conn: &Conn) -> Result<(), Fault> {
         let rows = &self.keys;
         if rows.key.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
-        let sql = "INSERT INTO repeat_key (tenant, key, content, events, event)
-                   SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bigint[])
-                   ON CONFLICT DO NOTHING";
-        conn.run(sql, &[&rows.tenant, &rows.key, &rows.content, &rows.events, &rows.event]).await
+        let columns: Params<'_> = &[&rows.tenant, &rows.key, &rows.content, &rows.events, &rows.event];
+        conn.run(INSERT_KEYS, columns).await.map(drop)
     }
 }

@@ -208,6 +208,7 @@ pub(super) async fn unclaim(
 ) -> Result<(), StoreError> {
     let written = transaction!(shared, |conn| unclaim_all(conn, tickets, due).await)?;
     count(&shared.tally.delivery_writes, written);
+    shared.bell.left(tickets.iter().map(|ticket| ticket.lane));
     Ok(())
 }
 
