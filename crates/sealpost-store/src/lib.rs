@@ -5,6 +5,7 @@
 //! response excerpts) is sealed before it reaches a backend, by [`vault`].
 
 pub mod audit;
+pub mod copy;
 pub mod error;
 pub mod history;
 pub mod inbox;

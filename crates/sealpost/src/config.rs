@@ -117,6 +117,9 @@ pub enum ConfigError {
     Contradiction(String),
 }
 
+/// The embedded store's file in a data folder, unless it is named otherwise.
+pub const STORE_FILE: &str = "sealpost.db";
+
 /// Where everything is kept.
 #[derive(Clone, Debug)]
 pub enum StorePlace {

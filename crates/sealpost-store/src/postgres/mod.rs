@@ -12,6 +12,7 @@
 //! that is compared in the same transaction. Transactions that collide are done again. Time of the database is used for
 //! nothing but whether a process is alive; everything else is told the time, as in SQLite.
 
+pub(crate) mod arrive;
 mod audit;
 mod bell;
 mod erase;

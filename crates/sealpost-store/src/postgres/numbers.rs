@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::pool::{Columns as _, Conn};
 
 /// More than one request ever needs in a row; the numbers last for 2^48 blocks.
-const BLOCK: i64 = 1 << 15;
+pub(super) const BLOCK: i64 = 1 << 15;
 
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {

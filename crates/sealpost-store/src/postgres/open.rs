@@ -65,9 +65,20 @@ fn parse(url: &str) -> Result<(Config, Option<PathBuf>), StoreError> {
     Ok((config, authorities))
 }
 
+impl OpenOptions {
+    pub(super) fn master_key_file(&self) -> &Path {
+        &self.master_key_file
+    }
+
+    /// Connections, and nothing done yet.
+    pub(super) fn pool(&self) -> Result<Arc<Pool>, StoreError> {
+        let (config, authorities) = parse(&self.url)?;
+        Ok(Pool::new(config, Tls::new(authorities.as_deref())?))
+    }
+}
+
 pub(super) async fn open(options: OpenOptions) -> Result<Shared, StoreError> {
-    let (config, authorities) = parse(&options.url)?;
-    let pool = Pool::new(config, Tls::new(authorities.as_deref())?);
+    let pool = options.pool()?;
     let mut tries = Tries::begin();
     let (vault, node) = loop {
         match enter(&pool, &options.master_key_file).await {

@@ -212,6 +212,12 @@ impl Drop for Conn {
 }
 
 impl Conn {
+    /// For what takes longer than a call may; whoever uses it sees to an end.
+    pub(super) fn client(&self) -> Result<&Client, Fault> {
+        self.clean.store(false, Ordering::Relaxed);
+        Ok(&self.link()?.client)
+    }
+
     fn link(&self) -> Result<&Link, Fault> {
         self.link.as_ref().ok_or(Fault::Store(StoreError::Closed))
     }

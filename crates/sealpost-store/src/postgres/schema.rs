@@ -15,8 +15,7 @@ pub(super) async fn migrate(conn: &Conn) -> Result<(), Fault> {
     let known = STEPS.len() as i64;
     loop {
         conn.begin().await?;
-        let lock = "SELECT pg_advisory_xact_lock($1, hashtext('migrate ' || current_schema()))::text";
-        conn.rows(lock, &[&LOCK_CLASS]).await?;
+        lock(conn).await?;
         let found = version(conn).await?;
         if found > known {
             return Err(StoreError::NewerSchema { found, known }.into());
@@ -24,17 +23,33 @@ pub(super) async fn migrate(conn: &Conn) -> Result<(), Fault> {
         let Some(step) = usize::try_from(found).ok().and_then(|at| STEPS.get(at)) else {
             return conn.roll_back().await;
         };
-        conn.batch(step).await?;
-        let raise = "INSERT INTO meta (name, number) VALUES ('schema', $1)
-                     ON CONFLICT (name) DO UPDATE SET number = excluded.number";
-        conn.run(raise, &[&(found + 1)]).await?;
+        take(conn, step, found + 1).await?;
         conn.batch("COMMIT").await?;
         conn.settled();
     }
 }
 
+/// Whoever makes, migrates or fills the tables holds this to the end of its transaction.
+pub(super) async fn lock(conn: &Conn) -> Result<(), Fault> {
+    let lock = "SELECT pg_advisory_xact_lock($1, hashtext('migrate ' || current_schema()))::text";
+    conn.rows(lock, &[&LOCK_CLASS]).await.map(drop)
+}
+
+/// All tables, for a transaction that fills them.
+pub(super) async fn make_all(conn: &Conn) -> Result<(), Fault> {
+    for (step, reached) in STEPS.iter().zip(1..) {
+        take(conn, step, reached).await?;
+    }
+    Ok(())
+}
+
+async fn take(conn: &Conn, step: &str, reached: i64) -> Result<(), Fault> {
+    conn.batch(step).await?;
+    set_number(conn, "schema", reached).await
+}
+
 /// 0: nothing of ours is there. A schema with somebody else's tables is refused.
-async fn version(conn: &Conn) -> Result<i64, Fault> {
+pub(super) async fn version(conn: &Conn) -> Result<i64, Fault> {
     let tables =
         "SELECT count(*), coalesce(bool_or(relname = 'meta'), false), current_schema()::text FROM pg_class
                   WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')";

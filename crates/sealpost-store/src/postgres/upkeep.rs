@@ -24,7 +24,7 @@ use super::{PostgresStore, Shared, count, erase, node, retention, rewrap};
 use crate::error::StoreError;
 use crate::upkeep::{Erasure, Finding, RecordedCall, Rewrapped, StoreStats, Swept, Upkeep};
 
-pub(super) use partitions::make_from_now as make_partitions_from_now;
+pub(super) use partitions::{make_from_now as make_partitions_from_now, make_of as make_partitions_of};
 
 pub(super) const DAY_MS: i64 = 86_400_000;
 

@@ -19,6 +19,7 @@ mod history;
 mod inbox;
 #[cfg(feature = "integrity")]
 mod integrity;
+pub(crate) mod leave;
 mod listing;
 mod open;
 mod queue;

@@ -16,8 +16,8 @@ use sealpost_core::limits::DISK_RESERVE_BYTES;
 use crate::error::StoreError;
 use crate::sqlite::context::WriterCtx;
 use crate::sqlite::reader::{Gate, Readers};
-use crate::sqlite::schema;
 use crate::sqlite::writer::{GroupLimits, Start, WriteError, Writer, folder_of};
+use crate::sqlite::{leave, schema};
 use crate::vault::{MasterKey, Vault, key_file};
 
 /// What a store is opened with.
@@ -71,6 +71,7 @@ pub(super) fn open(options: OpenOptions) -> Result<Opened, StoreError> {
     made.map_err(|e| cannot("make the data folder", folder, &e))?;
     let lock = FolderLock::take(folder)?;
     let (conn, vault, incarnation) = open_locked(&options).map_err(WriteError::for_caller)?;
+    leave::refuse_moved(&conn).map_err(WriteError::for_caller)?;
     let ctx = WriterCtx::load(&conn, incarnation).map_err(|e| WriteError::from(e).for_caller())?;
     let gate = Gate::default();
     let readers = Readers::new(&options.path, gate.clone());

@@ -9,6 +9,7 @@ mod backend;
 mod bell;
 mod commits;
 mod conforms;
+mod copy;
 mod keys;
 mod nodes;
 mod proxy;

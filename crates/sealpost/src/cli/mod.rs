@@ -12,6 +12,7 @@ pub mod client;
 mod clients;
 mod completions;
 mod confirm;
+mod copy;
 pub mod delivery;
 pub mod demo;
 mod doctor;
@@ -90,25 +91,12 @@ enum Command {
     Openapi,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
-    #[command(hide = true)]
-    Copy(NotYet),
+    /// Move an installation to PostgreSQL
+    Copy(copy::CopyArgs),
     /// Show who changed or read what
     Audit(audit::AuditArgs),
     /// Make the first operator
     Bootstrap(bootstrap::BootstrapArgs),
-}
-
-/// A name that is kept for a later release; whatever follows it is refused with it.
-#[derive(Debug, Args)]
-struct NotYet {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<String>,
-}
-
-impl NotYet {
-    fn refuse(&self, name: &str) -> Result<(), Failure> {
-        Err(Failure::usage(format!("`sealpost {name}`: Not supported yet")))
-    }
 }
 
 /// Which data folder a command of the operator works on.
@@ -175,7 +163,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Openapi => openapi::run(),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
-        Command::Copy(args) => args.refuse("copy"),
+        Command::Copy(args) => copy::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Bootstrap(args) => bootstrap::run(args).await,
     }
@@ -196,7 +184,6 @@ fn ended(outcome: Result<(), Failure>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::client::Exit;
     use super::*;
 
     #[test]
@@ -256,18 +243,5 @@ mod tests {
         ] {
             assert!(names.iter().any(|known| known == name), "{name} is missing among {names:?}");
         }
-    }
-
-    #[test]
-    fn what_is_not_in_this_release_is_refused_by_name() {
-        let parsed =
-            Cli::try_parse_from("sealpost copy --from a --to b".split(' ')).expect("the name is known");
-        let refused = match parsed.command {
-            Command::Copy(args) => args.refuse("copy"),
-            other => panic!("{other:?}"),
-        };
-        let failure = refused.expect_err("must be refused");
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.message.ends_with("Not supported yet"), "{failure}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -22,12 +22,11 @@ use url::{Host, Url};
 use super::layers::{Found, Layers, Name};
 use super::openid;
 use super::{
-    BOOTSTRAP_KEY_CHARS_MIN, ClientConfig, Config, ConfigError, EgressSettings, KeySource, StorePlace,
-    TlsFiles,
+    BOOTSTRAP_KEY_CHARS_MIN, ClientConfig, Config, ConfigError, EgressSettings, KeySource, STORE_FILE,
+    StorePlace, TlsFiles,
 };
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-const STORE: &str = "./sealpost-data/sealpost.db";
 pub(super) const DATA_FOLDER: &str = "./sealpost-data";
 /// A label and a dot go before it.
 const BASE_DOMAIN_BYTES_MAX: usize = 253 - 64;
@@ -87,7 +86,8 @@ pub(super) fn check(layers: Layers) -> Result<Config, Vec<ConfigError>> {
     let key = from.optional(Name::TlsKey, path);
     let trusted_proxies = from.read(Name::TrustedProxies, Vec::new(), networks);
     let metrics_listen = from.optional(Name::MetricsListen, address);
-    let store = from.read(Name::Store, StorePlace::Sqlite(PathBuf::from(STORE)), store_place);
+    let store =
+        from.read(Name::Store, StorePlace::Sqlite(Path::new(DATA_FOLDER).join(STORE_FILE)), store_place);
     let key_given = from.optional(Name::MasterKeyFile, path);
     if key_given.is_none() && store.is_shared() && !from.errors.iter().any(|e| is_of(e, Name::MasterKeyFile))
     {

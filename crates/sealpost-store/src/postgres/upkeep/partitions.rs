@@ -1,6 +1,8 @@
 //! Attempts lie in one partition for each day they began on. A day is dropped whole when every event that is left is
 //! younger than it: an attempt is never older than its event.
 
+use std::collections::BTreeSet;
+
 use super::DAY_MS;
 use crate::postgres::fault::Fault;
 use crate::postgres::pool::{Columns as _, Conn};
@@ -22,7 +24,20 @@ pub(in crate::postgres) async fn make_from_now(conn: &Conn) -> Result<(), Fault>
 }
 
 pub(super) async fn make(conn: &Conn, today: i64) -> Result<(), Fault> {
-    for day in today..=today + DAYS_AHEAD {
+    make_days(conn, today..=today + DAYS_AHEAD).await
+}
+
+/// For attempts that began at these times.
+pub(in crate::postgres) async fn make_of(
+    conn: &Conn,
+    started: impl Iterator<Item = i64>,
+) -> Result<(), Fault> {
+    let days: BTreeSet<i64> = started.map(|ms| ms.div_euclid(DAY_MS)).collect();
+    make_days(conn, days.into_iter()).await
+}
+
+async fn make_days(conn: &Conn, days: impl Iterator<Item = i64>) -> Result<(), Fault> {
+    for day in days {
         let (from, to) = (day * DAY_MS, (day + 1) * DAY_MS);
         // A day that has rows among the others stays there: making its partition would fail on them.
         let sql = "SELECT to_regclass('attempt_d' || $1::bigint) IS NULL
