@@ -108,5 +108,8 @@ pub const ANALYTICS_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 
 /// Rows upkeep touches in one transaction. Whoever comes meanwhile waits for its end: a millisecond.
 pub const UPKEEP_ROWS: u32 = 120;
+/// With several processes on one store: from a look at it that ended well, for so long nobody takes this one for dead. More
+/// than a process acts on what it saw, and an attempt that began at the end of that.
+pub const HOLDS: Duration = Duration::from_secs(6);
 /// Free bytes on the store's disk that accepting leaves for claims and settlements.
 pub const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;

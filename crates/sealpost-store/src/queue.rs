@@ -85,6 +85,16 @@ pub enum Settled {
     Stale,
 }
 
+/// How a process is seen by the others on the same store, and the time that all of them go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The store's own clock, read while this was asked.
+    pub now: Timestamp,
+    /// For [`limits::HOLDS`](sealpost_core::limits::HOLDS) from when this was asked nobody takes this process for dead, and
+    /// its claims are its own.
+    pub holds: bool,
+}
+
 /// A lane with at least one waiting delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneHint {
@@ -121,6 +131,11 @@ pub trait Queue: Send + Sync {
 
     /// Claims of earlier incarnations of this process, oldest first, without payload. Settling them removes them.
     async fn orphans(&self, limit: u32) -> Result<Vec<ClaimTicket>, StoreError>;
+
+    /// Where this process stands among those that use the store; `None` where there are no others.
+    async fn standing(&self) -> Result<Option<Standing>, StoreError> {
+        Ok(None)
+    }
 
     /// Ends one pending delivery that is not being sent right now, or marks the one in flight so that it is not
     /// retried. `None`: no such delivery in the tenant; otherwise the state after the call.

@@ -9,8 +9,8 @@
 //!            pool: few connections, each call bounded
 //! ```
 //! What one process decided on another may have changed: every decision is made on rows that are locked or on a version
-//! that is compared in the same transaction. Transactions that collide are done again. Time of the database is used for
-//! nothing but whether a process is alive; everything else is told the time, as in SQLite.
+//! that is compared in the same transaction. Transactions that collide are done again. The database's clock says
+//! whether a process is alive, and what time it is for whoever asks; a verb is told the time, as in SQLite.
 
 pub(crate) mod arrive;
 mod audit;

@@ -28,7 +28,7 @@ use super::pool::{Columns as _, Conn, reading, transaction};
 use super::{PostgresStore, Shared, count};
 use crate::audit::Change;
 use crate::error::StoreError;
-use crate::queue::{ClaimTicket, ClaimedLane, LaneHint, Queue, Settled, Settlement, Want};
+use crate::queue::{ClaimTicket, ClaimedLane, LaneHint, Queue, Settled, Settlement, Standing, Want};
 use crate::rows;
 
 pub(super) use payload::destroy_if_forgetful;
@@ -80,10 +80,13 @@ impl Queue for PostgresStore {
     }
 
     async fn orphans(&self, limit: u32) -> Result<Vec<ClaimTicket>, StoreError> {
-        if !self.shared.node.may_judge() {
-            return Ok(Vec::new());
-        }
-        reading!(self.shared, |conn| orphans(conn, limit.min(ROWS_MAX)).await)
+        let me = self.shared.node.no();
+        reading!(self.shared, |conn| orphans(conn, me, limit.min(ROWS_MAX)).await)
+    }
+
+    async fn standing(&self) -> Result<Option<Standing>, StoreError> {
+        let node = &self.shared.node;
+        reading!(self.shared, |conn| node.standing(conn).await).map(Some)
     }
 
     async fn cancel(
@@ -154,8 +157,8 @@ async fn lanes(conn: &Conn, after: Option<LaneNo>, limit: u32) -> Result<Vec<Lan
     conn.rows(&sql, &[&after, &i64::from(limit)]).await?.iter().map(hint).collect()
 }
 
-/// Claims of nodes that are gone; nodes of the claims first, they are few.
-async fn orphans(conn: &Conn, limit: u32) -> Result<Vec<ClaimTicket>, Fault> {
+/// Claims of nodes that are gone, as far as the node `me` can tell; nodes of the claims first, they are few.
+async fn orphans(conn: &Conn, me: i64, limit: u32) -> Result<Vec<ClaimTicket>, Fault> {
     let sql = format!(
         "WITH RECURSIVE claimers (no) AS (
              (SELECT claimer FROM delivery WHERE claimer IS NOT NULL ORDER BY claimer LIMIT 1) UNION ALL
@@ -165,9 +168,9 @@ async fn orphans(conn: &Conn, limit: u32) -> Result<Vec<ClaimTicket>, Fault> {
          SELECT {TICKET_COLUMNS} FROM delivery d
          WHERE d.claimer IN (SELECT c.no FROM claimers c WHERE {gone})
          ORDER BY d.claimer, d.seq LIMIT $1",
-        gone = is_gone("c.no"),
+        gone = is_gone("c.no", "$2"),
     );
-    conn.rows(&sql, &[&i64::from(limit)]).await?.iter().map(ticket).collect()
+    conn.rows(&sql, &[&i64::from(limit), &me]).await?.iter().map(ticket).collect()
 }
 
 /// The state after the call, and rows of deliveries written.

@@ -13,10 +13,13 @@ use sealpost_store::{Store, Upkeep};
 use super::backend::Database;
 use crate::conformance::world::{World, at, chance, delivered, ordinary, retried, unknown};
 
-/// As if nothing had been heard of any node for a while.
+/// As if nothing had been heard for a while of any node but the newest, which was there all along.
 async fn silence(world: &World<Database>) {
     let admin = world.backend.admin().await;
-    admin.execute("UPDATE node SET seen_at = seen_at - interval '1 minute'", &[]).await.unwrap();
+    let sql = "UPDATE node SET since = since - interval '1 minute',
+                               seen_at = CASE WHEN no = (SELECT max(no) FROM node) THEN clock_timestamp()
+                                              ELSE seen_at - interval '1 minute' END";
+    admin.execute(sql, &[]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,6 +65,46 @@ async fn a_node_that_closes_hands_its_claims_over_at_once() {
     let other = world.backend.node().await;
     world.store.close().await.unwrap();
     assert_eq!(other.orphans(10).await.unwrap(), [ticket]);
+}
+
+/// Found by tests/cluster: a server that was away for longer than it takes to be lost, and a node that was started when it
+/// came back, before the others had beaten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_came_a_moment_ago_takes_nobody_for_lost() {
+    let world = World::<Database>::start().await;
+    let webhook = world.webhook().await;
+    world.waiting(&webhook, at(0)).await;
+    let ticket = world.claim_one(&webhook, at(0)).await;
+    let other = world.backend.node().await;
+    let admin = world.backend.admin().await;
+    let away =
+        "UPDATE node SET seen_at = seen_at - interval '1 minute' WHERE no < (SELECT max(no) FROM node)";
+    admin.execute(away, &[]).await.unwrap();
+    assert!(other.orphans(10).await.unwrap().is_empty());
+    // Nor does one that was away itself.
+    admin.execute("UPDATE node SET since = since - interval '1 minute'", &[]).await.unwrap();
+    admin.execute("UPDATE node SET seen_at = seen_at - interval '8 seconds'", &[]).await.unwrap();
+    assert!(other.orphans(10).await.unwrap().is_empty());
+    assert!(other.standing().await.unwrap().unwrap().holds);
+    silence(&world).await;
+    assert_eq!(other.orphans(10).await.unwrap(), [ticket]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_silent_says_that_it_is_back_before_it_counts_on_it() {
+    let world = World::<Database>::start().await;
+    let webhook = world.webhook().await;
+    world.waiting(&webhook, at(0)).await;
+    world.claim_one(&webhook, at(0)).await;
+    let other = world.backend.node().await;
+    silence(&world).await;
+    let standing = world.store.standing().await.unwrap().unwrap();
+    assert!(standing.holds && other.orphans(10).await.unwrap().is_empty());
+    let admin = world.backend.admin().await;
+    let sql = "SELECT abs(extract(epoch FROM clock_timestamp()) * 1000 - $1::bigint)::bigint";
+    let standing = world.store.standing().await.unwrap().unwrap();
+    let apart: i64 = admin.query_one(sql, &[&standing.now.millis()]).await.unwrap().get(0);
+    assert!(apart < 5_000, "it is the server's time: {apart} ms");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,7 @@ use sealpost_store::page::{Page, PageRequest};
 
 use super::lanes::{Full, Reservation};
 use super::registry::{Target, TenantEntry};
+use super::sight::Term;
 use super::{App, Ready, detached};
 
 /// A registry that changes under every try is a registry under attack; more tries would not help.
@@ -70,6 +71,7 @@ struct Planned {
     target: Arc<Target>,
     id: DeliveryId,
     reserved: Option<Reservation>,
+    term: Term,
 }
 
 #[derive(Debug, Default)]
@@ -354,7 +356,7 @@ impl App {
                 None
             })
         };
-        Planned { target, id, reserved }
+        Planned { target, id, reserved, term: self.sight.term() }
     }
 
     fn hand_on(
@@ -382,7 +384,7 @@ impl App {
             [(Some(own), std::mem::take(&mut plan.own)), (derived, std::mem::take(&mut plan.derived))];
         let mut tickets = accepted.claims.iter();
         for (event, planned) in sides {
-            for Planned { target, reserved, .. } in planned {
+            for Planned { target, reserved, term, .. } in planned {
                 let Some(reserved) = reserved else {
                     if !target.webhook.disabled {
                         let lane = sealpost_core::lane::LaneNo::ordinary(target.webhook.no);
@@ -397,6 +399,7 @@ impl App {
                     target,
                     event,
                     payload: prepared.payload.clone(),
+                    term,
                 };
                 self.lanes.hand_on(ready, reserved);
             }

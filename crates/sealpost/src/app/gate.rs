@@ -12,7 +12,7 @@ use sealpost_egress::{Gate, GateGuard};
 use sealpost_store::queue::ClaimTicket;
 use tokio::sync::Notify;
 
-use super::sight::Sight;
+use super::sight::{Sight, Term};
 use super::starts::StartSlot;
 
 #[derive(Debug, Default)]
@@ -62,8 +62,8 @@ pub struct SendGate {
     version: i64,
     /// Where the start of this claim is marked.
     start: (Arc<StartSlot>, ClaimTicket),
-    /// Whether the version is known to be the newest, with other processes about.
-    sight: Arc<Sight>,
+    /// Whether the version is known to be the newest and the claim to be ours, with other processes about.
+    sight: (Arc<Sight>, Term),
 }
 
 impl SendGate {
@@ -71,7 +71,7 @@ impl SendGate {
         gate: Arc<WebhookGate>,
         version: i64,
         start: (Arc<StartSlot>, ClaimTicket),
-        sight: Arc<Sight>,
+        sight: (Arc<Sight>, Term),
     ) -> Self {
         Self { gate, version, start, sight }
     }
@@ -80,7 +80,7 @@ impl SendGate {
 impl Gate for SendGate {
     fn open(&self) -> Option<GateGuard> {
         let mut state = self.gate.state();
-        if state.version != self.version || !self.sight.is_clear() {
+        if state.version != self.version || !self.sight.0.allows(self.sight.1) {
             return None;
         }
         // Marked before anything leaves: whatever the next process finds unmarked was never sent.
@@ -110,8 +110,10 @@ mod tests {
     use sealpost_core::lane::LaneNo;
     use std::time::Duration;
 
-    fn alone() -> Arc<Sight> {
-        Sight::new(Arc::new(crate::clock::SystemClock::start()), false)
+    fn alone() -> (Arc<Sight>, Term) {
+        let sight = Sight::new(Arc::new(crate::clock::SystemClock::start()), false);
+        let term = sight.term();
+        (sight, term)
     }
 
     fn ask(gate: &Arc<WebhookGate>, version: i64) -> Option<GateGuard> {

@@ -47,7 +47,7 @@ use analytics::Recorded;
 use domains::VerifiedDomains;
 use lanes::{Caps, Lanes, Work};
 use registry::{Registry, Target, TenantEntry};
-use sight::Sight;
+use sight::{Sight, Term};
 use starts::StartMarks;
 
 /// A delivery that is claimed on disk, with all that its request is made of.
@@ -58,6 +58,8 @@ pub struct Ready {
     pub target: Arc<Target>,
     pub event: Event,
     pub payload: Payload,
+    /// When it was claimed.
+    pub term: Term,
 }
 
 /// What holds for the whole installation.

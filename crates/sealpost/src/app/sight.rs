@@ -6,12 +6,17 @@
 //! process has to know of another, and one that cannot reach the store stops by itself.
 //!
 //! Measured from before a look begins, by a clock that counts through suspend: a process that slept knows nothing.
+//!
+//! The same look shows that this process is known to live. One that was silent for long may have been taken for dead, and
+//! its claims be somebody else's by now, although it cannot tell which. So claims belong to a term: it ends where two
+//! looks lie too far apart, and nothing that was claimed in an earlier term begins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use sealpost_core::limits;
 use sealpost_store::StoreError;
 
 use super::App;
@@ -31,11 +36,16 @@ pub struct Sight {
     shared: bool,
     /// When the last look that ended well began, in milliseconds since boot; 0 for none.
     seen_ms: AtomicU64,
+    term: AtomicU64,
 }
+
+/// What a claim has to be of, to begin: taken from before the claim was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term(u64);
 
 impl Sight {
     pub fn new(clock: Arc<dyn Clock>, shared: bool) -> Arc<Self> {
-        Arc::new(Self { clock, shared, seen_ms: AtomicU64::new(0) })
+        Arc::new(Self { clock, shared, seen_ms: AtomicU64::new(0), term: AtomicU64::new(0) })
     }
 
     /// Whether what this process knows of webhooks may be acted upon.
@@ -47,6 +57,16 @@ impl Sight {
         !seen.is_zero() && self.clock.boot().saturating_sub(seen) < COUNTS
     }
 
+    /// Before a claim is made.
+    pub fn term(&self) -> Term {
+        Term(self.term.load(Ordering::Acquire))
+    }
+
+    /// Whether what was claimed in this term may begin. The sight first: a look that ends a term ends it before it counts.
+    pub fn allows(&self, term: Term) -> bool {
+        self.is_clear() && self.term() == term
+    }
+
     /// After a change was stored, and before it is acknowledged: until no process acts on the state before it.
     pub async fn reaches_all(&self) {
         if self.shared {
@@ -54,8 +74,13 @@ impl Sight {
         }
     }
 
+    /// A look that ended well, just now. Looks follow each other.
     fn saw(&self, began: Duration) {
         let ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
+        let before = Duration::from_millis(self.seen_ms.load(Ordering::Acquire));
+        if self.clock.boot().saturating_sub(before) + MARGIN >= limits::HOLDS {
+            self.term.fetch_add(1, Ordering::AcqRel);
+        }
         self.seen_ms.fetch_max(ms, Ordering::AcqRel);
     }
 }
@@ -67,6 +92,7 @@ impl App {
             return Ok(());
         }
         let began = self.clock.boot();
+        let standing = self.store.standing().await?;
         let versions: HashMap<_, _> = self.store.registry_versions().await?.into_iter().collect();
         for entry in self.registry.all_known() {
             // One that is not there was deleted; what it has is taken from it.
@@ -74,7 +100,9 @@ impl App {
                 self.registry.refresh(&entry).await?;
             }
         }
-        self.sight.saw(began);
+        if standing.is_none_or(|standing| standing.holds) {
+            self.sight.saw(began);
+        }
         self.load_domains().await?;
         self.reload_token_keys().await?;
         // Deleted clients; the others are asked for again.
@@ -125,5 +153,23 @@ mod tests {
         // An older look that ended late says nothing new.
         sight.saw(Duration::from_millis(4_000));
         assert!(!sight.is_clear());
+    }
+
+    #[test]
+    fn what_was_claimed_before_a_silence_does_not_begin_after_it() {
+        let hands = Arc::new(Hands::default());
+        let at = |ms| *hands.0.lock().unwrap() = Duration::from_millis(ms);
+        let sight = Sight::new(hands.clone(), true);
+        at(10_000);
+        sight.saw(Duration::from_millis(10_000));
+        let term = sight.term();
+        at(14_000);
+        assert!(!sight.allows(term), "it has not looked for a while");
+        sight.saw(Duration::from_millis(14_000));
+        assert!(sight.allows(term), "and was not away for long");
+        // Counted to the end of the look: meanwhile others may have judged.
+        at(20_000);
+        sight.saw(Duration::from_millis(19_500));
+        assert!(sight.is_clear() && !sight.allows(term) && sight.allows(sight.term()));
     }
 }

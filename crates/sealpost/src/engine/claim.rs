@@ -13,6 +13,7 @@ use super::Shared;
 use super::send::{alert, cut_off, give_back, hand_back, settle, unsendable};
 use crate::app::Ready;
 use crate::app::lanes::{Grant, Reservation};
+use crate::app::sight::Term;
 
 /// Lanes asked for in one round.
 const LANES_PER_ROUND: usize = 64;
@@ -100,9 +101,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
             wait(&shared, now).await;
             continue;
         }
+        let term = app.sight.term();
         let wants = grants.iter().map(|grant| Want { lane: grant.lane, most: grant.claims() }).collect();
         match app.store.claim(wants, now, bytes).await {
-            Ok(lanes) => hand_out(&shared, &grants, bytes, lanes).await,
+            Ok(lanes) => hand_out(&shared, &grants, bytes, lanes, term).await,
             Err(error) => {
                 tracing::error!(%error, "nothing could be claimed");
                 app.lanes.return_bytes(bytes);
@@ -128,7 +130,7 @@ async fn wait(shared: &Shared, now: Timestamp) {
     }
 }
 
-async fn hand_out(shared: &Arc<Shared>, grants: &[Grant], bytes: usize, lanes: Vec<ClaimedLane>) {
+async fn hand_out(shared: &Arc<Shared>, grants: &[Grant], bytes: usize, lanes: Vec<ClaimedLane>, term: Term) {
     let app = &shared.app;
     let now = app.clock.now();
     let mut answers: std::collections::HashMap<LaneNo, ClaimedLane> =
@@ -144,13 +146,13 @@ async fn hand_out(shared: &Arc<Shared>, grants: &[Grant], bytes: usize, lanes: V
             if matches!(reserved, Reservation::Slot(_)) {
                 kept += size;
             }
-            begin(shared, grant, claim, reserved).await;
+            begin(shared, grant, claim, reserved, term).await;
         }
     }
     app.lanes.return_bytes(bytes.saturating_sub(kept));
 }
 
-async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, reserved: Reservation) {
+async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, reserved: Reservation, term: Term) {
     let found = match shared.app.registry.tenant(grant.tenant).await {
         Ok(entry) => entry.and_then(|entry| entry.target(grant.lane.webhook()).map(|target| (entry, target))),
         Err(error) => {
@@ -167,8 +169,8 @@ async fn begin(shared: &Arc<Shared>, grant: &Grant, claim: Claim, reserved: Rese
     };
     match claim.open {
         Some(open) => {
-            let ready =
-                Ready { ticket: claim.ticket, tenant, target, event: open.event, payload: open.payload };
+            let (event, payload) = (open.event, open.payload);
+            let ready = Ready { ticket: claim.ticket, tenant, target, event, payload, term };
             shared.app.lanes.hand_on(ready, reserved);
         }
         None => {

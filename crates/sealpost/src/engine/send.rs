@@ -24,7 +24,6 @@ use crate::app::gate::SendGate;
 use crate::app::lanes::Permit;
 use crate::app::registry::{Target, TenantEntry};
 use crate::app::request::{Attempt, BuildError, build};
-use crate::app::starts::StartSlot;
 use crate::app::{App, Ready};
 
 /// Between tries to store an outcome while the store refuses.
@@ -40,7 +39,7 @@ enum Ended {
 }
 
 pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready, mut permit: Permit) {
-    let Ready { ticket, tenant, target, event, payload } = ready;
+    let Ready { ticket, tenant, target, event, payload, term } = ready;
     // No slot: outcomes pile up unstored. Nothing is sent whose outcome could not be kept.
     let slots = (Arc::clone(&shared.unsettled).try_acquire_owned().ok(), shared.app.starts.slot());
     let (Some(slot), Some(start)) = slots else {
@@ -49,7 +48,13 @@ pub(crate) async fn deliver(shared: Arc<Shared>, ready: Ready, mut permit: Permi
     };
     // Kept until the outcome is stored: until then the next process must know whether this one began.
     let start = Arc::new(start);
-    let attempt = attempt(&shared, ticket, &tenant, &target, event, payload, Arc::clone(&start));
+    let gate = SendGate::new(
+        Arc::clone(&target.gate),
+        target.webhook.version,
+        (Arc::clone(&start), ticket),
+        (Arc::clone(&shared.app.sight), term),
+    );
+    let attempt = attempt(&shared, ticket, &tenant, &target, event, payload, gate);
     // A panic is a broken invariant of this delivery. Whether its request left is not known; the others go on.
     let began = shared.app.clock.boot();
     let ended = AssertUnwindSafe(attempt).catch_unwind().await;
@@ -75,7 +80,7 @@ async fn attempt(
     target: &Arc<Target>,
     event: Event,
     payload: Payload,
-    start: Arc<StartSlot>,
+    gate: SendGate,
 ) -> Ended {
     if shared.is_closing() {
         return Ended::GiveBack;
@@ -90,12 +95,6 @@ async fn attempt(
     let request = {
         let keys = tenant.keys();
         let delivery_id = ticket.id.to_string();
-        let gate = SendGate::new(
-            Arc::clone(&target.gate),
-            target.webhook.version,
-            (start, ticket),
-            Arc::clone(&app.sight),
-        );
         match &keys.signing {
             None => Err(BuildError::Sign("the tenant has no signing key".into())),
             Some(key) => {

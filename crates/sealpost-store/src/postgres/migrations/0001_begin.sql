@@ -12,6 +12,7 @@ CREATE TABLE meta (
 -- Processes that use this database. One that was not seen for a while, or said that it ended, holds no claims.
 CREATE TABLE node (
     no      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    since   TIMESTAMPTZ NOT NULL,            -- when it came, or came back
     seen_at TIMESTAMPTZ NOT NULL,
     ended   BOOLEAN NOT NULL DEFAULT FALSE
 );
