@@ -2,11 +2,12 @@
 //!
 //! Two clocks, because they answer different questions. [`Clock::now`] orders what is stored: it begins at the wall
 //! clock when the process starts and then advances with a clock that neither stops in suspend nor jumps when
-//! somebody sets the time. [`Clock::wall`] is what receivers compare with their own clocks.
+//! somebody sets the time. Where several processes use one store it follows the store's clock, or a retry would begin
+//! early at the one whose wall clock is ahead. [`Clock::wall`] is what receivers compare with their own clocks.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sealpost_core::id::Chance;
@@ -14,8 +15,15 @@ use sealpost_core::retry::Jitter;
 use sealpost_core::time::Timestamp;
 
 pub trait Clock: Send + Sync + Debug {
-    /// Never falls while the process lives.
+    /// Never falls while the process lives. With several processes on one store it is not ahead of the store's clock.
     fn now(&self) -> Timestamp;
+    /// What the store's clock shows at the most. What must not begin earlier is counted from here, and compared with
+    /// [`Clock::now`].
+    fn latest(&self) -> Timestamp {
+        self.now()
+    }
+    /// The store's clock showed this some time between `asked`, by [`Clock::boot`], and now.
+    fn follow(&self, _shown: Timestamp, _asked: Duration) {}
     /// The wall clock, for `created`, `expires` and `deliveryTimestamp`.
     fn wall(&self) -> Timestamp;
     /// Since some fixed point, suspend included; for deadlines.
@@ -46,11 +54,47 @@ pub trait Clock: Send + Sync + Debug {
 pub struct SystemClock {
     start: Timestamp,
     boot_at_start: Duration,
+    followed: Mutex<Followed>,
+}
+
+/// The store's clock, beside our own; all in milliseconds.
+#[derive(Debug, Default)]
+struct Followed {
+    /// By how much it is ahead: somewhere between these.
+    ahead: Option<(i64, i64)>,
+    /// The latest time that was given.
+    given: i64,
+}
+
+impl Followed {
+    /// What was shown before holds as far as what is shown now allows it.
+    fn hear(&mut self, least: i64, most: i64) {
+        let known = self.ahead.map(|(low, high)| (low.max(least), high.min(most)));
+        self.ahead = Some(known.filter(|(low, high)| low <= high).unwrap_or((least, most)));
+    }
+
+    fn now(&mut self, own: i64) -> i64 {
+        self.given = self.given.max(own.saturating_add(self.ahead.map_or(0, |(least, _)| least)));
+        self.given
+    }
+
+    fn latest(&mut self, own: i64) -> i64 {
+        own.saturating_add(self.ahead.map_or(0, |(_, most)| most)).max(self.now(own))
+    }
 }
 
 impl SystemClock {
     pub fn start() -> Self {
-        Self { start: wall_now(), boot_at_start: boot_now() }
+        Self { start: wall_now(), boot_at_start: boot_now(), followed: Mutex::default() }
+    }
+
+    /// By our own clocks alone.
+    fn own(&self, boot: Duration) -> i64 {
+        (self.start + boot.saturating_sub(self.boot_at_start)).millis()
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,7 +116,20 @@ pub fn boot_id() -> String {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.start + boot_now().saturating_sub(self.boot_at_start)
+        let own = self.own(boot_now());
+        Timestamp::from_millis(self.followed().now(own))
+    }
+
+    fn latest(&self) -> Timestamp {
+        let own = self.own(boot_now());
+        Timestamp::from_millis(self.followed().latest(own))
+    }
+
+    fn follow(&self, shown: Timestamp, asked: Duration) {
+        let (asked, heard) = (self.own(asked), self.own(boot_now()));
+        let (least, most) = (shown.millis().saturating_sub(heard), shown.millis().saturating_sub(asked));
+        // Each of the three readings is cut off to its millisecond.
+        self.followed().hear(least.saturating_sub(1), most.saturating_add(1));
     }
 
     fn wall(&self) -> Timestamp {
@@ -145,8 +202,8 @@ impl ManualClock {
         inner.now = inner.now + by;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Manual> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Manual> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,6 +243,32 @@ mod tests {
         let first = clock.now();
         assert!(clock.now() >= first);
         assert!(clock.wall().since(first) < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_clock_of_the_store_is_followed_and_time_never_falls() {
+        let mut clock = Followed::default();
+        assert_eq!((clock.now(1_000), clock.latest(1_000)), (1_000, 1_000), "nobody has shown another");
+        clock.hear(-500, -400);
+        assert_eq!((clock.now(1_100), clock.latest(1_300)), (1_000, 1_000), "it waits for the store's");
+        assert_eq!((clock.now(2_000), clock.latest(2_000)), (1_500, 1_600));
+        // A slow answer tells nothing new, a quick one does, and one that contradicts counts alone.
+        clock.hear(-900, -100);
+        assert_eq!(clock.ahead, Some((-500, -400)));
+        clock.hear(-450, -440);
+        assert_eq!(clock.ahead, Some((-450, -440)));
+        clock.hear(2_000, 2_010);
+        assert_eq!((clock.now(2_100), clock.latest(2_100)), (4_100, 4_110));
+    }
+
+    #[test]
+    fn a_clock_that_is_shown_another_time_goes_by_it() {
+        let clock = SystemClock::start();
+        let (own, asked) = (clock.now(), clock.boot());
+        let shown = own + Duration::from_secs(60);
+        clock.follow(shown, asked);
+        assert!(clock.now().since(own) >= Duration::from_secs(50) && clock.latest() >= shown);
+        assert!(clock.wall().since(own) < Duration::from_secs(50), "receivers compare with their own");
     }
 
     #[test]

@@ -93,6 +93,9 @@ impl App {
         }
         let began = self.clock.boot();
         let standing = self.store.standing().await?;
+        if let Some(standing) = standing {
+            self.clock.follow(standing.now, began);
+        }
         let versions: HashMap<_, _> = self.store.registry_versions().await?.into_iter().collect();
         for entry in self.registry.all_known() {
             // One that is not there was deleted; what it has is taken from it.

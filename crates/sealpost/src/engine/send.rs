@@ -133,7 +133,7 @@ async fn attempt(
     match judge(result, &target.webhook.secrets, app.clock.wall()) {
         None => Ended::GiveBack,
         Some(judged) => {
-            let now = app.clock.now();
+            let now = app.clock.latest();
             Ended::Settle(settlement_of(shared, target, ticket, own, judged, started_at, took, now))
         }
     }
@@ -161,7 +161,7 @@ pub(super) fn cut_off(app: &App, ticket: ClaimTicket, target: Option<&Arc<Target
             error: Some(why.to_owned()),
             excerpt: None,
         },
-        next: next_of(next_step(policy, ended, now, app.clock.jitter())),
+        next: next_of(next_step(policy, ended, app.clock.latest(), app.clock.jitter())),
         alert_after: target.map_or(0, |target| target.webhook.settings.alert_after),
     }
 }

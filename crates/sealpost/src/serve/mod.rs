@@ -34,7 +34,7 @@ use crate::app::lanes::{Caps, Work};
 use crate::app::openid::Providers;
 use crate::app::starts::StartMarks;
 use crate::app::{App, AppConfig};
-use crate::clock::{SystemClock, boot_id};
+use crate::clock::{Clock as _, SystemClock, boot_id};
 use crate::config::{Config, StorePlace};
 use crate::console::{self, ConsoleState};
 use crate::engine::{Engine, TakenUp};
@@ -164,6 +164,11 @@ impl Server {
             config.public_url.clone().unwrap_or_else(|| format!("{}://{address}", config.scheme()));
 
         let clock = Arc::new(SystemClock::start());
+        // Before anybody is given a time: it never falls afterwards.
+        let asked = clock.boot();
+        if let Some(standing) = store.standing().await? {
+            clock.follow(standing.now, asked);
+        }
         let (app, work) = App::new(store, clock, Caps::default(), app_config(config, public_url));
         // A claim of another node has its mark nowhere here: all that is left behind counts as begun.
         let starts = match &config.store {
