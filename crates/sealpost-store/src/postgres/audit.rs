@@ -31,7 +31,7 @@ pub(super) async fn insert(
     let row = conn
         .one(sql, &[&tenant.0, &by.at.millis(), &by.who, &by.action.as_str(), &object, &before, &after])
         .await?;
-    conn.prove(Proof::Audit(row.col(0)?));
+    conn.prove(Proof::Audit(row.col(0)?, by.at.millis(), by.who.clone(), object.to_owned()));
     Ok(())
 }
 

@@ -210,8 +210,8 @@ async fn accept_all(
             }
         });
     }
-    if let Some(first) = rows.first_event() {
-        conn.prove(Proof::Event(first));
+    if let Some((first, id)) = rows.first_event() {
+        conn.prove(Proof::Event(first, id));
     }
     rows.prepare(conn).await?;
     let done = owned.commit_behind(async |conn: &Conn| rows.insert(conn).await).await;

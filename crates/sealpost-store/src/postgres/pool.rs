@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Config, Connection, Row, Socket, Statement};
 
+use sealpost_core::id::EventId;
+
 use super::fault::{Fault, Remedy};
 use super::tls::{Stream, Tls};
 use crate::error::StoreError;
@@ -56,13 +58,16 @@ struct Link {
     id: String,
 }
 
-/// How a transaction shows that it is stored, should nobody be told.
-#[derive(Clone, Copy, Debug)]
+/// How a transaction shows that it is stored, should nobody be told. Its number alone is no proof: where the transaction
+/// was lost with a server, another node may have got the same number, or the same fence, from the one that took over.
+#[derive(Clone, Debug)]
 pub(crate) enum Proof {
-    Audit(i64),
-    Event(i64),
-    /// A delivery that was claimed: by its number, under this fence or a later one.
-    Claim(i64, i64),
+    /// Number, time, who, object.
+    Audit(i64, i64, String, String),
+    /// Number and id.
+    Event(i64, EventId),
+    /// Number of a delivery, fence, and the node that holds it.
+    Claim(i64, i64, i64),
 }
 
 impl Pool {
@@ -156,7 +161,7 @@ impl Pool {
     async fn resolve(self: &Arc<Self>, id: &str, proof: Proof) -> Result<bool, Fault> {
         let until = Instant::now() + DOUBT_LIMIT;
         loop {
-            let found = self.look(id, proof).await;
+            let found = self.look(id, &proof).await;
             match found {
                 Ok(Some(stored)) => return Ok(stored),
                 Err(fault) if fault.remedy() == Remedy::Tell => return Err(fault),
@@ -171,18 +176,25 @@ impl Pool {
     }
 
     /// `None`: the connection that was cut still works on it.
-    async fn look(self: &Arc<Self>, id: &str, proof: Proof) -> Result<Option<bool>, Fault> {
+    async fn look(self: &Arc<Self>, id: &str, proof: &Proof) -> Result<Option<bool>, Fault> {
         let conn = self.get().await?;
         let busy = "SELECT 1 FROM pg_stat_activity WHERE pid || ' ' || backend_start = $1";
         if conn.optional(busy, &[&id]).await?.is_some() {
             return Ok(None);
         }
         let found = match proof {
-            Proof::Audit(seq) => conn.optional("SELECT 1 FROM audit WHERE seq = $1", &[&seq]).await?,
-            Proof::Event(seq) => conn.optional("SELECT 1 FROM event WHERE seq = $1", &[&seq]).await?,
-            Proof::Claim(seq, fence) => {
-                conn.optional("SELECT 1 FROM delivery WHERE seq = $1 AND fence >= $2", &[&seq, &fence])
-                    .await?
+            Proof::Audit(seq, at, who, object) => {
+                let sql = "SELECT 1 FROM audit WHERE seq = $1 AND at = $2 AND who = $3 AND object = $4";
+                conn.optional(sql, &[seq, at, who, object]).await?
+            }
+            Proof::Event(seq, id) => {
+                let sql = "SELECT 1 FROM event WHERE seq = $1 AND id = $2";
+                conn.optional(sql, &[seq, &id.bytes().as_slice()]).await?
+            }
+            // If it was taken from this node meanwhile, it holds nothing, and claims again.
+            Proof::Claim(seq, fence, node) => {
+                let sql = "SELECT 1 FROM delivery WHERE seq = $1 AND fence = $2 AND claimer = $3";
+                conn.optional(sql, &[seq, fence, node]).await?
             }
         };
         Ok(Some(found.is_some()))
@@ -339,7 +351,7 @@ impl Conn {
             }
             Err(fault) => {
                 let refused = matches!(&fault, Fault::Sql(error) if error.code().is_some_and(is_refusal));
-                let proof = *lock(&self.proof);
+                let proof = lock(&self.proof).take();
                 let (id, pool) = (link.id.clone(), Arc::clone(&self.pool));
                 let Some(proof) = proof.filter(|_| !refused) else { return Err(fault) };
                 drop(self);

@@ -6,7 +6,7 @@ use sealpost_core::delivery::State;
 use sealpost_store::Store;
 use sealpost_store::history::{DeliveryFilter, EventFilter};
 use sealpost_store::postgres::{OpenOptions, PostgresStore};
-use sealpost_store::queue::Settled;
+use sealpost_store::queue::{Queue as _, Settled, Want};
 
 use super::backend::{Database, url};
 use super::proxy::Proxy;
@@ -102,4 +102,60 @@ async fn connections_that_are_cut_lose_and_double_nothing() {
         delivered += now;
     }
     assert_eq!(delivered, stored.len());
+}
+
+async fn cut(proxy: &Proxy) {
+    for _ in 0..1_000 {
+        if proxy.cuts() > 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("nothing was committed");
+}
+
+/// Found by tests/cluster: the claim went with a server that was lost, and another node made the same one on the server
+/// that took over; then both sent it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_claimed_meanwhile_is_not_taken_for_ours() {
+    let proxy = Proxy::start().await;
+    let world = by_way_of(&proxy).await;
+    let webhook = world.webhook().await;
+    let other = world.backend.node().await;
+    world.waiting(&webhook, at(0)).await;
+    proxy.cut_next_commit(false);
+    proxy.close(true);
+    let (store, lane) = (Arc::clone(&world.store), ordinary(&webhook));
+    let want = move || vec![Want { lane, most: 1 }];
+    let mine = tokio::spawn(async move { store.claim(want(), at(0), usize::MAX).await.unwrap() });
+    cut(&proxy).await;
+    let mut theirs = Vec::new();
+    while theirs.is_empty() {
+        theirs = other.claim(want(), at(0), usize::MAX).await.unwrap().remove(0).claims;
+    }
+    proxy.close(false);
+    assert_eq!((theirs.len(), mine.await.unwrap()[0].claims.len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_of_the_same_number_does_not_prove_a_change() {
+    let proxy = Proxy::start().await;
+    let world = Arc::new(by_way_of(&proxy).await);
+    world.webhook().await;
+    let admin = world.backend.admin().await;
+    proxy.cut_next_commit(false);
+    proxy.close(true);
+    let mine = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.webhook().await })
+    };
+    cut(&proxy).await;
+    // The number that the lost transaction had, as if the sequence had gone back with its server.
+    let same = "INSERT INTO audit (seq, tenant, at, who, what, object) OVERRIDING SYSTEM VALUE
+                SELECT last_value, 1, 0, 'somebody', 'else', 'elsewhere' FROM audit_seq_seq";
+    admin.execute(same, &[]).await.unwrap();
+    proxy.close(false);
+    let made = mine.await.unwrap();
+    let all = world.store.registry_delta(world.tenant.no, 0).await.unwrap();
+    assert!(all.changed.iter().any(|webhook| webhook.id == made.id), "it was answered and is not there");
 }

@@ -20,6 +20,7 @@ struct Shared {
     armed: AtomicBool,
     reaches: AtomicBool,
     cuts: AtomicUsize,
+    closed: AtomicBool,
     all: Notify,
 }
 
@@ -33,6 +34,9 @@ impl Proxy {
         let of_task = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                while of_task.closed.load(Ordering::SeqCst) {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
                 let server = TcpStream::connect(&target).await.unwrap();
                 tokio::spawn(relay(client, server, Arc::clone(&of_task)));
             }
@@ -44,6 +48,11 @@ impl Proxy {
     pub(crate) fn cut_next_commit(&self, reaches: bool) {
         self.shared.reaches.store(reaches, Ordering::SeqCst);
         self.shared.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// As long as it is closed, nobody new gets through.
+    pub(crate) fn close(&self, closed: bool) {
+        self.shared.closed.store(closed, Ordering::SeqCst);
     }
 
     /// Every connection, whatever it is doing.

@@ -119,8 +119,9 @@ struct EventRow<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn first_event(&self) -> Option<i64> {
-        self.events.seq.first().copied()
+    pub(super) fn first_event(&self) -> Option<(i64, EventId)> {
+        let id = (*self.events.id.first()?).try_into().ok()?;
+        Some((*self.events.seq.first()?, EventId::from_bytes(id)))
     }
 
     pub(super) fn delivery_count(&self) -> u64 {

@@ -95,7 +95,7 @@ async fn claim_all(
     }
     let seqs: Vec<i64> = claimed.lanes.iter().flatten().map(|(ticket, _)| ticket.delivery.0).collect();
     if let Some((ticket, _)) = claimed.lanes.iter().flatten().next() {
-        conn.prove(Proof::Claim(ticket.delivery.0, ticket.fence));
+        conn.prove(Proof::Claim(ticket.delivery.0, ticket.fence, shared.node.no()));
         let sql = "UPDATE delivery SET attempt = attempt + 1, fence = fence + 1, due = NULL, claimer = $2
                    WHERE seq = ANY($1)";
         conn.run(sql, &[&seqs, &shared.node.no()]).await?;
