@@ -162,7 +162,7 @@ async fn accept_all(
                 Plan::New => {
                     ids.insert((tenant, event.id));
                     ids.extend(event.derived.as_ref().map(|derived| (tenant, derived.id)));
-                    let (no, answer) = rows.event(conn, shared, request, event, sealed, look_after).await?;
+                    let (no, answer) = rows.event(shared, request, event, sealed, look_after).await?;
                     Line::New(no, answer)
                 }
                 Plan::Stored(no) => Line::Stored(no),

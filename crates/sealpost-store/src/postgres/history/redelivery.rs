@@ -39,7 +39,7 @@ pub(in crate::postgres) async fn insert(
     if again.is_empty() {
         return Ok(0);
     }
-    let first = shared.numbers.deliveries(conn, again.len()).await?;
+    let first = shared.numbers.deliveries(&shared.pool, again.len()).await?;
     let seqs: Vec<i64> = (first..first + again.len() as i64).collect();
     let ids: Vec<&[u8]> = again.iter().map(|again| again.id.bytes().as_slice()).collect();
     let tenants: Vec<i64> = again.iter().map(|again| again.tenant).collect();

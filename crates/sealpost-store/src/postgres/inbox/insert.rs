@@ -135,14 +135,13 @@ impl<'a> Rows<'a> {
 
     pub(super) async fn event(
         &mut self,
-        conn: &Conn,
         shared: &Shared,
         request: &Accept,
         event: &'a NewEvent,
         sealed: &'a SealedPayload,
         look_after: i64,
     ) -> Result<(EventNo, AcceptedEvent), Fault> {
-        let no = EventNo(shared.numbers.events(conn, 2).await?);
+        let no = EventNo(shared.numbers.events(&shared.pool, 2).await?);
         let mut answer = AcceptedEvent {
             id: event.id,
             event_type: event.event_type.clone(),
@@ -161,7 +160,7 @@ impl<'a> Rows<'a> {
             payload: no,
             deliveries: &event.deliveries,
         };
-        self.row(conn, shared, request, event, row, &mut answer.claims).await?;
+        self.row(shared, request, event, row, &mut answer.claims).await?;
         let mut cancelled = event.deliveries.iter().any(|delivery| delivery.cancelled.is_some());
         for subject in &event.subjects {
             self.subjects.tenant.push(request.tenant.0);
@@ -178,7 +177,7 @@ impl<'a> Rows<'a> {
                 payload: no,
                 deliveries: &derived.deliveries,
             };
-            self.row(conn, shared, request, event, row, &mut answer.claims).await?;
+            self.row(shared, request, event, row, &mut answer.claims).await?;
             cancelled |= derived.deliveries.iter().any(|delivery| delivery.cancelled.is_some());
             answer.derived.push(DerivedEvent {
                 id: derived.id,
@@ -197,7 +196,6 @@ impl<'a> Rows<'a> {
 
     async fn row(
         &mut self,
-        conn: &Conn,
         shared: &Shared,
         request: &Accept,
         event: &NewEvent,
@@ -205,7 +203,7 @@ impl<'a> Rows<'a> {
         claims: &mut Vec<ClaimTicket>,
     ) -> Result<(), Fault> {
         let count = row.deliveries.len();
-        let first = if count == 0 { 0 } else { shared.numbers.deliveries(conn, count).await? };
+        let first = if count == 0 { 0 } else { shared.numbers.deliveries(&shared.pool, count).await? };
         for (seq, delivery) in (first..).zip(row.deliveries) {
             claims.extend(self.delivery(shared, request, row.no, DeliveryNo(seq), delivery));
         }
