@@ -54,7 +54,7 @@ enum Step {
     Erase,
     RotateKeys,
     Mood,
-    ClockStep,
+    SetClock,
 }
 
 const STEPS: [Step; 24] = [
@@ -81,7 +81,7 @@ const STEPS: [Step; 24] = [
     Step::RotateKeys,
     Step::Mood,
     Step::Mood,
-    Step::ClockStep,
+    Step::SetClock,
 ];
 
 impl Callers {
@@ -127,7 +127,7 @@ impl Callers {
                 let (receiver, mood) = (dice.between(0, RECEIVERS as u64) as usize, dice.of(&MOODS));
                 this.receivers.set(receiver, mood);
             }
-            Step::ClockStep => {
+            Step::SetClock => {
                 let mut inner = this.world.inner();
                 let by = inner.dice.spread(SKEW_MOST as u64) as i64;
                 let skew = inner.skew_ms + if inner.dice.one_in(2) { by } else { -by };

@@ -35,6 +35,9 @@ pub use plant::Plant;
 pub use rows::{DeliveryRow, EventRow, Kept, PayloadRow, TenantRow, WebhookRow};
 pub use weather::{Calm, Verb, Weather};
 
+/// What a repeat must be equal to, and the events it stands for.
+type Repeated = ([u8; 32], Vec<i64>);
+
 /// What is stored, and nothing else.
 #[derive(Debug, Default)]
 pub struct State {
@@ -51,7 +54,7 @@ pub struct State {
     domains: BTreeMap<TenantNo, CustomDomain>,
     audit: Vec<(TenantNo, AuditEntry)>,
     calls: Vec<RecordedCall>,
-    repeat_keys: BTreeMap<(TenantNo, [u8; 32]), ([u8; 32], Vec<i64>)>,
+    repeat_keys: BTreeMap<(TenantNo, [u8; 32]), Repeated>,
     erasures: BTreeMap<ErasureId, u64>,
     jobs: Vec<upkeep::Job>,
     stats: StoreStats,

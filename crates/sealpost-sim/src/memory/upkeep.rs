@@ -75,7 +75,7 @@ impl Upkeep for MemoryStore {
         // Nothing is wrapped here; that it happened is told.
         self.call(Verb::Change, move |state| {
             state.log_for_installation(&by, String::new(), Change::default());
-            Ok(Rewrapped { keys: state.tenants.len() as u64, former: PathBuf::new() })
+            Ok(Rewrapped { keys: state.tenants.len() as u64, former: PathBuf::new(), cleared: true })
         })
         .await
     }

@@ -7,6 +7,9 @@ use crate::error::StoreError;
 /// One row.
 pub(crate) type Cells = Vec<Value>;
 
+/// Appends cells to a row.
+pub(crate) type Added = fn(&mut Cells) -> Result<(), StoreError>;
+
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// As PostgreSQL has them.
@@ -14,7 +17,7 @@ pub(crate) struct Table {
     /// As many, from the embedded store; `look` is a table of each tenant's shortest retention.
     pub(crate) select: &'static str,
     /// What SQL there cannot say: the last columns, from the ones read.
-    pub(crate) added: Option<fn(&mut Cells) -> Result<(), StoreError>>,
+    pub(crate) added: Option<Added>,
 }
 
 const fn same(name: &'static str, columns: &'static str, select: &'static str) -> Table {
