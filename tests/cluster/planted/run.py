@@ -53,34 +53,6 @@ MISTAKES = {
         ("promote", "lagging"),
         ("--asynchronous",),
     ),
-    "old-claims": Mistake(
-        "a node that was silent begins what it had claimed before",
-        frozenset({"attempt sent twice", "sent too often", "unrecorded"}),
-        ("pause",),
-        ("--database", "single"),
-    ),
-    "blind-gate": Mistake(
-        "a node begins sends although it does not see what others change",
-        frozenset({"after change"}),
-        ("hole", "pause"),
-        ("--database", "single"),
-    ),
-    "hasty-judge": Mistake(
-        "a node that came a moment ago takes others for lost",
-        frozenset({"early", "duplicate"}),
-        ("lagging", "kill"),
-    ),
-    "number-proves": Mistake(
-        "a claim whose COMMIT got no answer is taken for stored by number and fence, whoever holds it",
-        frozenset({"attempt sent twice", "sent too often"}),
-        ("promote",),
-    ),
-    "own-clock": Mistake(
-        "each node goes by its own wall clock",
-        frozenset({"early"}),
-        ("clock",),
-        ("--database", "single"),
-    ),
 }
 
 
