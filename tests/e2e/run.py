@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from support.runner import main  # noqa: E402
 
-SCENARIOS = ["corpus", "byte_forms", "retries", "limits", "isolation", "rotation", "backup_erase", "serve", "platform", "openid", "truvera", "nodes", "first_steps"]
+SCENARIOS = ["corpus", "byte_forms", "retries", "limits", "isolation", "rotation", "backup_erase", "serve", "platform", "openid", "truvera", "nodes", "copy", "first_steps"]
 
 if __name__ == "__main__":
     sys.exit(main("end-to-end scenarios against the real binary", "scenarios", SCENARIOS))

@@ -5,19 +5,16 @@ The server is that of `SEALPOST_TEST_POSTGRES`, or one that is started for this 
 
 from __future__ import annotations
 
-import os
-import secrets
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 from support.checks import Checks
+from support.postgres import master_key, store_url
 from support.receiver import Receiver, Reply
-from support.service import REPOSITORY, Client, Service
+from support.service import Client, Service
 from support.tls import TestAuthority
 
-SERVER = REPOSITORY / "crates/sealpost-store/tests/postgres/server.sh"
 EVENTS = 300
 # A node is taken for lost after 15 s, and looked for every 5 s.
 TAKEN_UP_WITHIN_S = 40
@@ -25,31 +22,19 @@ READ_LATENCY_S = 0.25
 
 
 def run(checks: Checks, folder: Path) -> None:
-    server = os.environ.get("SEALPOST_TEST_POSTGRES")
-    if server:
-        _run(checks, folder, server)
-        return
-    printed = subprocess.run([str(SERVER), "start"], check=True, capture_output=True, text=True).stdout
-    settings = dict(line.split("=", 1) for line in printed.splitlines())
-    try:
-        _run(checks, folder, settings["SEALPOST_TEST_POSTGRES"])
-    finally:
-        subprocess.run([str(SERVER), "stop", settings["SEALPOST_TEST_POSTGRES_FOLDER"]], check=False)
+    with store_url() as url:
+        _run(checks, folder, url)
 
 
-def _run(checks: Checks, folder: Path, server: str) -> None:
+def _run(checks: Checks, folder: Path, url: str) -> None:
     authority = TestAuthority(folder / "tls")
-    schema = f"e2e_{secrets.token_hex(6)}"
-    subprocess.run(["psql", server, "-q", "-c", f"CREATE SCHEMA {schema}"], check=True)
-    key_file = folder / "master.key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(f"sealpost-master-key-1 {secrets.token_hex(32)}\n")
+    key_file = master_key(folder)
 
     def node(name: str) -> Service:
         return Service(
             folder / name,
             authority.ca_file,
-            SEALPOST_STORE=f"{server}?sslmode=disable&options=-c%20search_path%3D{schema}",
+            SEALPOST_STORE=url,
             SEALPOST_MASTER_KEY_FILE=str(key_file),
             SEALPOST_RETRY_INTERVALS="1s,1s,1s",
         )
