@@ -6,9 +6,10 @@ use sealpost_sim::run::run;
 #[test]
 fn a_seed_repeats_bit_by_bit_and_another_does_not() {
     let trace = |seed| {
-        let report = run(seed, 1, None).unwrap();
+        let report = run(seed, 6, None).unwrap();
         assert_eq!(report.wrong, Vec::<String>::new());
-        assert!(report.coverage.of("request") > 20);
+        let requests = report.coverage.of("request");
+        assert!(requests > 20, "{requests}");
         report.trace
     };
     let first = trace(7);
